@@ -130,7 +130,8 @@ async def _run_swarm(
 
         count = len(sources.gateways)
         gateways = (
-            GatewaySource(context, base, writer.chunks, gateways=count) for base in sources.gateways
+            GatewaySource(context, base, root, writer.chunks, gateways=count)
+            for base in sources.gateways
         )
         async with _add_discovered(sources, swarm, mirror):
             await swarm.run(chain(map(mirror, sources.mirrors), gateways))

@@ -13,6 +13,7 @@ from random import random
 from typing import Final
 
 from phase_boot.content.artifact import Artifact
+from phase_boot.download.gateway_formats import GatewayFormats
 from phase_boot.download.health import SourceHealth
 from phase_boot.download.rate import KIB
 from phase_boot.journal.content_events import FetchDone
@@ -42,6 +43,7 @@ class DownloadContext:
         emit: takes the events of the journal.
         chance: returns a random number from 0 up to 1, for jitter.
         health: which sources do not answer, learned from all artifacts.
+        formats: in which format each gateway sends files, learned from all artifacts.
     """
 
     clock: Clock
@@ -52,6 +54,7 @@ class DownloadContext:
     emit: Callable[[Event], None]
     chance: Callable[[], float] = field(default=random)
     health: SourceHealth = field(default_factory=SourceHealth)
+    formats: GatewayFormats = field(default_factory=GatewayFormats)
 
     @property
     def reach(self) -> Reach:

@@ -1,81 +1,24 @@
-"""A trustless gateway of IPFS: serves single blocks by their CIDs, and no files.
+"""A gateway of IPFS as the source of one artifact, in the best format that it sends.
 
-See https://specs.ipfs.tech/http-gateways/trustless-gateway/. A block is as small as 16 KiB, so that
-several requests are open at once. Their number follows the line: on a slow one all blocks would
-come too late.
+See https://specs.ipfs.tech/http-gateways/path-gateway/ for files, which come in byte ranges like
+those of a mirror, and https://specs.ipfs.tech/http-gateways/trustless-gateway/ for CARs and blocks.
+Every chunk is verified by the caller in any format.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from itertools import islice
-from typing import Final
 
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.digest import Digest
+from phase_boot.download.block_client import BlockClient, max_requests
 from phase_boot.download.context import DownloadContext
-from phase_boot.download.source import Source, read_range
+from phase_boot.download.gateway_formats import Format
+from phase_boot.download.source import Source, read_span
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.url import below
-
-MAX_REQUESTS: Final = 8
-"""Open requests to one gateway; a block is often no larger than 16 KiB."""
-MAX_REQUESTS_TO_ALL: Final = 32
-"""Open requests to all gateways together, but at least one to each."""
-SLOW_BLOCK_SECONDS: Final = 10.0
-"""A block that takes longer lowers the number of open requests by one."""
-
-
-class BlockClient:
-    """Requests blocks from one gateway. It verifies nothing: the caller hashes what it gets."""
-
-    def __init__(self, context: DownloadContext, base: str, *, gateways: int = 1) -> None:
-        """Take the URL below which ``/ipfs/`` is, and the number of gateways in use."""
-        self._context = context
-        self._base = base
-        self._max_window = max(1, min(MAX_REQUESTS, MAX_REQUESTS_TO_ALL // max(1, gateways)))
-        self._window = 1
-        """Number of open requests; it grows with each block that comes in time."""
-
-    async def fetch(self, wanted: Iterable[tuple[Cid, int]]) -> AsyncGenerator[bytes, None]:
-        """Yield the blocks of ``wanted``, CIDs with their largest sizes, in this order.
-
-        Raises:
-            FetchFailed: a block is unavailable; those before it were yielded.
-        """
-        cids, pending = iter(wanted), deque[asyncio.Task[bytes]]()
-        try:
-            while True:
-                for cid, length in islice(cids, max(0, self._window - len(pending))):
-                    pending.append(asyncio.create_task(self._block(cid, length)))
-                if not pending:
-                    return
-                block = await pending[0]
-                pending.popleft()
-                yield block
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-
-    async def _block(self, cid: Cid, length: int) -> bytes:
-        clock, soon = self._context.clock, False
-        began = clock.monotonic()
-        try:
-            block = await read_range(self._context, below(self._base, block_path(cid)), 0, length)
-            soon = clock.monotonic() - began < SLOW_BLOCK_SECONDS
-        except RangesUnsupported as failure:
-            # A gateway has no files, so no whole file is to be requested from it.
-            raise FetchFailed(str(failure), retryable=False) from failure
-        finally:
-            self._window = (
-                min(self._window + 1, self._max_window) if soon else max(self._window - 1, 1)
-            )
-        return block
 
 
 class GatewaySource:
@@ -85,23 +28,84 @@ class GatewaySource:
     """A gateway is taken to have every chunk."""
 
     def __init__(
-        self, context: DownloadContext, base: str, chunks: ChunkList, *, gateways: int = 1
+        self,
+        context: DownloadContext,
+        base: str,
+        root: Cid,
+        chunks: ChunkList,
+        *,
+        gateways: int = 1,
     ) -> None:
-        """Take the URL below which ``/ipfs/`` is, the chunks, and the number of gateways."""
+        """Take the URL below which ``/ipfs/`` is, the DAG, and the number of gateways in use."""
         self.name = base
+        self._context = context
+        self._root = root
         self._chunks = chunks
+        known = context.formats.of(base)
+        self._format = Format.FILE if known is None else known
+        self._format_known = known is not None
+        self._max_requests = max_requests(gateways)
         self._blocks = BlockClient(context, base, gateways=gateways)
+
+    @property
+    def max_lanes(self) -> int:
+        """One while the format is unknown, and for blocks: the one lane requests many at once."""
+        one = not self._format_known or self._format is Format.RAW
+        return 1 if one else self._max_requests
 
     def start_chunk(self) -> int:
         """Return the first chunk."""
         return 0
 
     async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
-        """Yield ``length`` bytes from ``offset`` on, chunk by chunk; both are chunk boundaries.
+        """Yield ``length`` bytes from ``offset`` on; both are chunk boundaries.
+
+        A gateway that refuses a format before its first byte is asked for the next format, and
+        never for this one again.
 
         Raises:
-            FetchFailed: a block is unavailable, or shorter than its chunk.
+            FetchFailed: the gateway has not all of them, or none in any format.
         """
+        while True:
+            form, begun = self._format, False
+            try:
+                async with aclosing(self._read_as(form, offset, length)) as pieces:
+                    async for piece in pieces:
+                        if not begun:
+                            self._note_format(form)
+                        begun = True
+                        yield piece
+            except FetchFailed as failure:
+                if begun or failure.retryable or form is Format.RAW:
+                    raise
+                # Another lane may have asked for the next format already.
+                self._format = max(self._format, Format(form + 1))
+            else:
+                return
+
+    def _note_format(self, form: Format) -> None:
+        """Note that the gateway sends this format; a lie is found later, and ends its use."""
+        self._format_known = True
+        self._context.formats.sent(self.name, form)
+
+    def _read_as(self, form: Format, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+        match form:
+            case Format.FILE:
+                return self._read_file(offset, length)
+            case Format.RAW:
+                return self._read_blocks(offset, length)
+
+    async def _read_file(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+        url = below(self.name, f"ipfs/{self._root}")
+        try:
+            async with aclosing(read_span(self._context, url, offset, length)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except RangesUnsupported as failure:
+            # The whole file is no way out: it is requested from mirrors, by another name.
+            raise FetchFailed(str(failure), retryable=False) from failure
+
+    async def _read_blocks(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         first, end = self._chunks.chunk_at(offset), self._chunks.chunk_at(offset + length - 1) + 1
         async with aclosing(self._blocks.fetch(self._cids(first, end))) as blocks:
             async for block in blocks:
@@ -114,11 +118,6 @@ class GatewaySource:
     def _cids(self, first: int, end: int) -> Iterator[tuple[Cid, int]]:
         for chunk in map(self._chunks.chunk, range(first, end)):
             yield Cid(Codec.RAW, Digest(chunk.digest.hex())), chunk.size
-
-
-def block_path(cid: Cid) -> str:
-    """Return the path of a block, by the trustless gateway specification."""
-    return f"ipfs/{cid}?format=raw"
 
 
 _: type[Source] = GatewaySource

@@ -20,8 +20,8 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
+from phase_boot.download.block_client import BlockClient
 from phase_boot.download.context import DownloadContext
-from phase_boot.download.gateway_source import BlockClient
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
 from phase_boot.download.source import read_range

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.download.context import DownloadContext
-from phase_boot.download.source import Source
-from phase_boot.ports.fetcher import Buffer, FetchFailed
+from phase_boot.download.source import Source, read_span
+from phase_boot.ports.fetcher import Buffer
 from phase_boot.store.layout import entry_path
 from phase_boot.url import below
 
 
 class MirrorSource:
     """Implements `download.source.Source` for one artifact below a base URL."""
+
+    max_lanes = 1
+    """A mirror fills the line with one request."""
 
     def __init__(self, context: DownloadContext, base: str, artifact: Artifact) -> None:
         """Take the base URL of the mirror layout, and the artifact."""
@@ -28,26 +30,13 @@ class MirrorSource:
         """Return the first chunk."""
         return 0
 
-    async def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
+    def read(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
         """Yield ``length`` bytes from ``offset`` on.
 
         Raises:
             FetchFailed: the file ends early, or the request failed.
         """
-        left = length
-        response = self._context.fetcher.span(
-            self._url,
-            offset=offset,
-            length=length,
-            reach=self._context.reach,
-            redirects=self._context.max_redirects,
-        )
-        async with aclosing(response) as body:
-            async for data in body:
-                left -= len(data)
-                yield data
-        if left:
-            raise FetchFailed(f"its file ends {left} bytes early", retryable=False)
+        return read_span(self._context, self._url, offset, length)
 
 
 _: type[Source] = MirrorSource

@@ -1,18 +1,18 @@
 """Chunk scheduler: decides which source downloads which of the missing chunks.
 
-It performs no I/O. The worker of a source asks it for the next run of chunks. Once none is free, a
-fast source takes over a part of the slowest assignment, so that both end at the same time. At the
-very end, the endgame of BitTorrent, it may request a chunk that a slow source is sending already.
+It performs no I/O. The worker of a lane of a source asks it for the next run of chunks, and owns
+it. Once none is free, a fast one takes over a part of the slowest assignment, so that both end at
+the same time. At the very end, the endgame of BitTorrent, it may request a chunk that a slow source
+is sending already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from phase_boot.content.chunk_list import ChunkList
-from phase_boot.download.source import Source
 
 ENDGAME_SPEEDUP: Final = 2.0
 """A source this many times faster may duplicate an outstanding request."""
@@ -21,16 +21,17 @@ ALMOST_DONE_SECONDS: Final = 0.2
 _FREE: Final = 1
 _INVERTED: Final = bytes([_FREE]) + bytes(255)
 """Translation table from marks of present chunks to marks of free ones."""
+_Owner = TypeVar("_Owner")
 
 
 @dataclass(eq=False, slots=True)
-class Assignment:
-    """Chunks that one source downloads: from ``first`` to ``end``, exclusive.
+class Assignment(Generic[_Owner]):
+    """Chunks that one lane downloads: from ``first`` to ``end``, exclusive.
 
     ``first`` grows as chunks arrive; ``end`` shrinks when another source takes over the rest.
     """
 
-    owner: Source
+    owner: _Owner
     first: int
     end: int
 
@@ -40,7 +41,7 @@ class Assignment:
         return self.first >= self.end
 
 
-class ChunkScheduler:
+class ChunkScheduler(Generic[_Owner]):
     """The missing chunks of an artifact: free ones, and those that are assigned."""
 
     def __init__(self, chunks: ChunkList, have: bytearray) -> None:
@@ -48,13 +49,13 @@ class ChunkScheduler:
         self._chunks = chunks
         self._have = have
         self._free = have.translate(_INVERTED)
-        self._assignments: list[Assignment] = []
+        self._assignments: list[Assignment[_Owner]] = []
         self.free_bytes = sum(chunks.span(*run)[1] for run in _runs(self._free))
         """Bytes of the free chunks."""
 
     def assign(
-        self, owner: Source, want: int, *, have: bytes | bytearray | None = None, start: int = 0
-    ) -> Assignment | None:
+        self, owner: _Owner, want: int, *, have: bytes | bytearray | None = None, start: int = 0
+    ) -> Assignment[_Owner] | None:
         """Assign the next free chunks from ``start`` on: about ``want`` bytes, at least one.
 
         With ``have`` only the chunks marked there. None if no chunk is free for this owner.
@@ -78,12 +79,12 @@ class ChunkScheduler:
 
     def steal(
         self,
-        owner: Source,
+        owner: _Owner,
         rate: float,
-        rate_of: Callable[[Source], float],
+        rate_of: Callable[[_Owner], float],
         *,
         have: bytes | bytearray | None = None,
-    ) -> Assignment | None:
+    ) -> Assignment[_Owner] | None:
         """Assign a part of the slowest assignment, once no chunk is free for this owner.
 
         Rates are in bytes per second. The part is chosen so that both end at the same time. An
@@ -118,7 +119,7 @@ class ChunkScheduler:
         self._assignments.append(assignment)
         return assignment
 
-    def release(self, assignment: Assignment) -> None:
+    def release(self, assignment: Assignment[_Owner]) -> None:
         """End an assignment: its missing chunks that are in no other assignment are free again."""
         self._assignments.remove(assignment)
         for number in range(assignment.first, assignment.end):
@@ -129,12 +130,12 @@ class ChunkScheduler:
 
     def _endgame(
         self,
-        owner: Source,
-        assignment: Assignment,
+        owner: _Owner,
+        assignment: Assignment[_Owner],
         rate: float,
         theirs: float,
         have: bytes | bytearray | None,
-    ) -> Assignment | None:
+    ) -> Assignment[_Owner] | None:
         number = assignment.end - 1
         twice = any(t is not assignment and t.first <= number < t.end for t in self._assignments)
         if twice or rate < ENDGAME_SPEEDUP * theirs or (have is not None and not have[number]):
@@ -143,7 +144,7 @@ class ChunkScheduler:
         self._assignments.append(twin)
         return twin
 
-    def _seconds(self, assignment: Assignment, rate: float) -> float:
+    def _seconds(self, assignment: Assignment[_Owner], rate: float) -> float:
         _, left = self._chunks.span(assignment.first, assignment.end)
         return left / rate if rate > 0 else float("inf")
 

@@ -24,6 +24,10 @@ class Source(Protocol):
     def have(self) -> bytes | bytearray | None:
         """One byte for each chunk, 1 if it may be requested here; None if every chunk may."""
 
+    @property
+    def max_lanes(self) -> int:
+        """Requests that may be open to it at once, at least one."""
+
     def start_chunk(self) -> int:
         """Return the chunk from which on missing chunks are requested first."""
 
@@ -33,6 +37,27 @@ class Source(Protocol):
         Raises:
             FetchFailed: the source did not send all of them.
         """
+
+
+async def read_span(
+    context: DownloadContext, url: str, offset: int, length: int
+) -> AsyncGenerator[Buffer, None]:
+    """Yield ``length`` bytes of a file from ``offset`` on.
+
+    Raises:
+        FetchFailed: the file ends early, or the request failed.
+        RangesUnsupported: the server sends only whole files.
+    """
+    left = length
+    response = context.fetcher.span(
+        url, offset=offset, length=length, reach=context.reach, redirects=context.max_redirects
+    )
+    async with aclosing(response) as body:
+        async for data in body:
+            left -= len(data)
+            yield data
+    if left:
+        raise FetchFailed(f"its file ends {left} bytes early", retryable=False)
 
 
 async def read_range(context: DownloadContext, url: str, offset: int, length: int) -> bytes:

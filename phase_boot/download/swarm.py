@@ -1,7 +1,7 @@
 """Swarm download: fills an artifact from several sources at once.
 
-Each source has a worker. It asks the scheduler for a run of chunks, as long as the source's rate
-suggests, and writes them as they arrive. The writer verifies each chunk, so that a source that
+Each lane of a source has a worker. It asks the scheduler for a run of chunks, as long as the lane's
+rate suggests, and writes them as they arrive. The writer verifies each chunk, so that a source that
 sends a wrong one is banned after this one chunk, and the others go on. Sources may be added while
 the download runs.
 """
@@ -12,9 +12,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
+from phase_boot.download.lanes import Lane, Lanes
 from phase_boot.download.rate import (
     ASSUMED_RATE,
     FIRST_BYTE_SECONDS,
@@ -60,8 +62,8 @@ class Swarm:
         """Take the writer that is to be filled."""
         self._context = context
         self._writer = writer
-        self._scheduler = ChunkScheduler(writer.chunks, writer.have)
-        self._meters: dict[Source, RateMeter] = {}
+        self._scheduler = ChunkScheduler[Lane](writer.chunks, writer.have)
+        self._lanes: dict[Source, Lanes] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._total = RateMeter(context.clock.monotonic())
         self._last_progress = context.clock.monotonic()
@@ -80,8 +82,8 @@ class Swarm:
     def bytes_by_source(self) -> Counter[str]:
         """Bytes received before any wrong chunk, by the names of the sources."""
         totals: Counter[str] = Counter()
-        for source, meter in self._meters.items():
-            totals[source.name] += meter.total
+        for source, lanes in self._lanes.items():
+            totals[source.name] += lanes.meter.total
         return totals
 
     async def run(self, sources: Iterable[Source]) -> None:
@@ -99,13 +101,16 @@ class Swarm:
                 self.add(source)
             while self._workers and not self._writer.complete:
                 waiting = {whole, *self._workers}
-                # With a timeout: sources may have been added.
+                # With a timeout: sources may have been added, and more lanes be worth a trial.
                 done, _ = await asyncio.wait(
                     waiting, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_SECONDS
                 )
                 for worker in self._workers & done:
                     self._workers.discard(worker)
-                    worker.result()
+                    if not worker.cancelled():
+                        worker.result()
+                for lanes in self._lanes.values():
+                    self._open_lanes(lanes)
             if not self._writer.complete:
                 raise ArtifactUnavailable(
                     "; ".join(self.failures) or "there is no source to fetch from"
@@ -123,11 +128,7 @@ class Swarm:
 
     def unresponsive(self, source: Source) -> bool:
         """Return whether a source failed last, or has sent nothing since a request a while ago."""
-        meter = self._meters[source]
-        silent = meter.waiting_since is not None and (
-            self._context.clock.monotonic() - meter.waiting_since > FIRST_BYTE_SECONDS
-        )
-        return meter.failed or silent
+        return self._lanes[source].unresponsive(self._context.clock.monotonic())
 
     def _note_silent(self) -> None:
         """Record the sources that sent nothing, for the artifacts to come."""
@@ -142,7 +143,7 @@ class Swarm:
         if self._context.is_banned(source.name):
             self.failures.append(f"{source.name} has sent other bytes than were signed")
             return
-        self._meters[source] = RateMeter(self._context.clock.monotonic())
+        lanes = self._lanes[source] = Lanes(source, self._context.clock.monotonic())
         artifact = self._writer.artifact
         self._context.emit(
             FetchStarted(
@@ -152,19 +153,40 @@ class Swarm:
                 source=source.name,
             )
         )
-        worker = asyncio.create_task(self._work(source))
-        self._workers.add(worker)
         self.active.add(source)
-        worker.add_done_callback(lambda _: self.active.discard(source))
+        self._open_lanes(lanes)
 
-    async def _work(self, source: Source) -> None:
-        """Run the worker of a source until all chunks are here or the source is given up."""
-        context, name, failures = self._context, source.name, 0
-        meter = self._meters[source]
+    def _open_lanes(self, lanes: Lanes) -> None:
+        """Start a worker for each lane that a source should have and has not."""
+        now = self._context.clock.monotonic()
+        for _ in range(lanes.missing(now)):
+            lane = Lane(lanes.source, now)
+            lanes.open.add(lane)
+            worker = lane.task = asyncio.create_task(self._work(lanes, lane))
+            self._workers.add(worker)
+            worker.add_done_callback(partial(self._lane_ended, lanes, lane))
+
+    def _lane_ended(self, lanes: Lanes, lane: Lane, _: asyncio.Task[None]) -> None:
+        lanes.open.discard(lane)
+        if not lanes.open:
+            self.active.discard(lanes.source)
+
+    def _give_up(self, lanes: Lanes, lane: Lane) -> None:
+        """Stop the other lanes of a source because of what happened in one of them."""
+        lanes.ended = True
+        for other in lanes.open - {lane}:
+            if other.task is not None:
+                other.task.cancel()
+
+    async def _work(self, lanes: Lanes, lane: Lane) -> None:
+        """Run the worker of a lane until all chunks are here or its source is given up."""
+        source, context, failures = lanes.source, self._context, 0
+        name, meter = source.name, lanes.meter
         await self._delay_suspect(source)
-        rate_check = MinRateCheck(context.min_rate, since=context.clock.monotonic(), done=0)
-        while not self._writer.complete:
-            assignment = self._next(source)
+        since = context.clock.monotonic()
+        rate_check = MinRateCheck(context.min_rate, since=since, done=meter.total)
+        while not (self._writer.complete or lanes.close_surplus(lane)):
+            assignment = self._next(lane)
             if assignment is None:
                 await self._idle()
                 rate_check = MinRateCheck(
@@ -173,9 +195,10 @@ class Swarm:
                 continue
             first, pause = assignment.first, None
             try:
-                await self._fetch(source, assignment, rate_check)
+                await self._fetch(lanes, lane, assignment, rate_check)
                 failures = 0
                 context.health.delivered(name)
+                self._open_lanes(lanes)
                 continue
             except RangesUnsupported as failure:
                 reason, retryable = str(failure), False
@@ -187,9 +210,13 @@ class Swarm:
                 context.ban(name)
             finally:
                 self._scheduler.release(assignment)
-                meter.waiting_since = None
+                lane.meter.waiting_since = None
                 self.notify()
             meter.failed = True
+            if retryable and len(lanes.open) > 1:
+                # The other lanes go on; the last one shows whether the source has failed.
+                lanes.close(lane, context.clock.monotonic())
+                return
             if retryable:
                 context.note_failure(name)
             # Only a whole chunk is progress. Else a source that breaks off earlier would be
@@ -202,6 +229,7 @@ class Swarm:
             )
             if not retryable:
                 self.failures.append(f"{name} could not deliver the {artifact}: {reason}")
+                self._give_up(lanes, lane)
                 return
             await context.back_off(failures, pause)
             # A pause that the source asked for does not count as slow.
@@ -217,47 +245,46 @@ class Swarm:
         if any(not self._context.is_suspect(other.name) for other in others):
             await self._context.clock.sleep(FIRST_BYTE_SECONDS)
 
-    def _next(self, source: Source) -> Assignment | None:
-        now = self._context.clock.monotonic()
-        mine = self._meters[source].last_rate(now)
+    def _next(self, lane: Lane) -> Assignment[Lane] | None:
+        now, source = self._context.clock.monotonic(), lane.source
+        mine = lane.meter.last_rate(now)
         length = self._span_length(mine, now)
         assignment = self._scheduler.assign(
-            source, length, have=source.have, start=source.start_chunk()
+            lane, length, have=source.have, start=source.start_chunk()
         )
         if assignment is None:
             assumed = mine or float(MIN_SPAN)
-            assignment = self._scheduler.steal(source, assumed, self._rate_of, have=source.have)
+            assignment = self._scheduler.steal(lane, assumed, self._rate_of, have=source.have)
         return assignment
 
     def _span_length(self, mine: float, now: float) -> int:
         """Return the bytes to request: `SPAN_SECONDS` at rate ``mine``, less towards the end."""
         if not mine:
             return FIRST_SPAN
-        every = max(mine, sum(meter.rate(now) for meter in self._meters.values()))
+        every = max(mine, sum(lanes.meter.rate(now) for lanes in self._lanes.values()))
         share = self._scheduler.free_bytes * mine / every
         return int(max(MIN_SPAN, min(mine * SPAN_SECONDS, MAX_SPAN, max(share, mine / 4))))
 
-    def _rate_of(self, source: Source) -> float:
-        return self._meters[source].expected_rate(self._context.clock.monotonic())
+    def _rate_of(self, lane: Lane) -> float:
+        return lane.meter.expected_rate(self._context.clock.monotonic())
 
     async def _fetch(
-        self, source: Source, assignment: Assignment, rate_check: MinRateCheck
+        self, lanes: Lanes, lane: Lane, assignment: Assignment[Lane], rate_check: MinRateCheck
     ) -> None:
         """Store the chunks of an assignment as they arrive."""
-        chunks, meter = self._writer.chunks, self._meters[source]
-        offset, length = chunks.span(assignment.first, assignment.end)
-        meter.start_request(self._context.clock.monotonic())
+        offset, length = self._writer.chunks.span(assignment.first, assignment.end)
+        lane.meter.start_request(self._context.clock.monotonic())
         held: Buffer = b""
         stall = asyncio.timeout(RATE_SECONDS)
         try:
-            async with stall, aclosing(source.read(offset, length)) as body:
+            async with stall, aclosing(lane.source.read(offset, length)) as body:
                 async for received in body:
                     held = self._store_chunks(assignment, held, received)
                     now = self._context.clock.monotonic()
-                    meter.add_bytes(now, len(received))
+                    lanes.add_bytes(lane, now, len(received))
                     self._total.add_bytes(now, len(received))
                     self._emit_progress(now)
-                    rate_check.check(now, meter.total)
+                    rate_check.check(now, lanes.meter.total)
                     if assignment.done:
                         return
                     stall.reschedule(asyncio.get_running_loop().time() + RATE_SECONDS)
@@ -270,7 +297,7 @@ class Swarm:
         if not assignment.done:
             raise FetchFailed("it ended too early", retryable=True)
 
-    def _store_chunks(self, assignment: Assignment, held: Buffer, received: Buffer) -> Buffer:
+    def _store_chunks(self, assignment: Assignment[Lane], held: Buffer, received: Buffer) -> Buffer:
         """Write the whole chunks of ``held`` and ``received``; return the rest.
 
         Args:

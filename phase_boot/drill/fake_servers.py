@@ -11,7 +11,7 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
-from phase_boot.download.gateway_source import block_path
+from phase_boot.download.block_client import block_path
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, ROOTFS, document, signed
 from phase_boot.drill.virtual_time import FOR_EVER
 from phase_boot.ports.fetcher import FetchFailed, Intercepted, RangesUnsupported, ignore_redirect

@@ -11,7 +11,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.download import ArtifactUnavailable, Sources, fetch_artifact
-from phase_boot.download.gateway_source import MAX_REQUESTS, block_path
+from phase_boot.download.block_client import MAX_REQUESTS, block_path
 from phase_boot.download.rate import RATE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_servers import FakeFetcher, FakeServer

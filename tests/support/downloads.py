@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,11 @@ from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.drill.virtual_time import VirtualClock
 from phase_boot.journal.event import Event
+from phase_boot.ports.fetcher import RangesUnsupported
 from phase_boot.store.content_store import ContentStore
 from phase_boot.store.disk import Disk
 from phase_boot.store.layout import entry_path
-from policies.model import policy_from
+from policies.model import Reach, policy_from
 
 SIZES = (700, 1, 1300, 999, 2048)
 
@@ -85,3 +87,28 @@ class FakeDownload:
 def flipped_from(offset: int) -> Callable[[str, bytes], bytes]:
     """Return a function that flips a bit of the byte at ``offset``."""
     return lambda _, data: data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
+
+
+class CountingFetcher(FakeFetcher):
+    """Counts open responses and their highest number."""
+
+    now = most = 0
+    refusing = ""
+    """Base URL of a server that sends only whole files."""
+
+    async def span(
+        self, url: str, *, offset: int, length: int, reach: Reach, redirects: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if self.refusing and url.startswith(self.refusing):
+                raise RangesUnsupported("it sends files only as a whole")
+            answer = super().span(
+                url, offset=offset, length=length, reach=reach, redirects=redirects
+            )
+            async with aclosing(answer) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.now -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.content.cid import Cid, Codec
-from phase_boot.download.gateway_source import block_path
+from phase_boot.download.block_client import block_path
 from phase_boot.drill.fake_servers import (
     FakeServer,
     gateway_with_chunks,

@@ -1,0 +1,165 @@
+"""Gateways that serve files: used like mirrors, by byte ranges of the file that a CID names."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from phase_boot.content.dag_builder import build_dag
+from phase_boot.download import ArtifactUnavailable, fetch_artifact
+from phase_boot.download.block_client import MAX_REQUESTS
+from phase_boot.download.context import DownloadContext
+from phase_boot.download.gateway_formats import Format
+from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_servers import FakeFetcher, FakeServer
+from phase_boot.journal.content_events import FetchStarted, SourceFailed, SourceServed
+from phase_boot.store.disk import Folder
+from tests.support.artifacts import assert_every_entry_is_what_it_is_called, content
+from tests.support.dags import car_of
+from tests.support.downloads import (
+    CountingFetcher,
+    FakeDownload,
+    artifact_of,
+    chunked,
+    data_of,
+    flipped_from,
+    gateway_of,
+    server_of,
+)
+
+DATA = data_of(3_000_000)
+CHUNKS = chunked(DATA)
+ARTIFACT = artifact_of(DATA)
+TREE = build_dag(CHUNKS)
+FILE = f"ipfs/{TREE.root}"
+NODES = frozenset(f"ipfs/{cid}?format=raw" for cid, _ in TREE.nodes)
+GATE = "http://gate"
+
+
+def file_gateway(*, rate: float = 1e6, **settings: object) -> FakeServer:
+    """Return a gateway with the file and the nodes above its chunks, and not the chunks."""
+    gate = gateway_of(DATA, CHUNKS, piece_seconds=1000 / rate, quick=NODES, **settings)
+    gate.files = {path: block for path, block in gate.files.items() if path in NODES}
+    gate.files[FILE] = DATA
+    return gate
+
+
+def obtained(
+    download: FakeDownload, *, context: DownloadContext | None = None, mirrors: tuple[str, ...] = ()
+) -> float:
+    """Download from all servers but ``mirrors`` as gateways; return the virtual seconds."""
+    gateways = tuple(each for each in download.fetcher.servers if each not in mirrors)
+    sources = download.sources(gateways=gateways, mirrors=mirrors)
+    context = context or download.context()
+
+    async def obtaining() -> float:
+        began = context.clock.monotonic()
+        try:
+            fetched, _ = await fetch_artifact(context, sources, ARTIFACT, TREE.root)
+            assert content(fetched) == DATA
+        finally:
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+        return context.clock.monotonic() - began
+
+    try:
+        return virtual_time.run(obtaining())
+    finally:
+        assert_every_entry_is_what_it_is_called(download.disk)
+
+
+def test_a_gateway_that_serves_files_is_asked_for_no_block_of_them() -> None:
+    gate = file_gateway()
+    download = FakeDownload(FakeFetcher(gate=gate))
+    obtained(download)
+    assert set(gate.requests) == {FILE, *NODES}
+    assert not download.of(SourceFailed)
+    assert len(download.of(FetchStarted)) == 1
+
+
+def test_several_spans_of_a_file_are_requested_at_once() -> None:
+    gate = file_gateway(rate=1e5)
+    # Each response has this rate: four of them are four times as fast.
+    assert obtained(FakeDownload(FakeFetcher(gate=gate))) < len(DATA) / 1e5 / 2
+
+
+def test_a_slow_gateway_gets_more_requests_while_that_makes_it_faster() -> None:
+    slow = file_gateway(rate=1e4)
+    assert obtained(FakeDownload(FakeFetcher(slow=slow))) < len(DATA) / 1e4 / 10
+
+
+def test_open_requests_to_all_gateways_are_bounded() -> None:
+    fetcher = CountingFetcher(**{f"g{n}": file_gateway(rate=2e3) for n in range(5)})
+    obtained(FakeDownload(fetcher))
+    assert 10 < fetcher.most <= MAX_REQUESTS
+
+
+def test_what_one_artifact_showed_of_a_gateway_holds_for_the_next() -> None:
+    blocks = gateway_of(DATA, CHUNKS, piece_seconds=0.001)
+    download = FakeDownload(FakeFetcher(gate=blocks))
+    context = download.context()
+    obtained(download, context=context)
+    assert context.formats.of(GATE) is Format.RAW
+    other = FakeDownload(download.fetcher)
+    obtained(other, context=other.context(formats=context.formats))
+    assert blocks.requests[FILE] == 1
+
+
+def test_a_gateway_that_lacks_the_file_is_not_remembered_as_one_without_files() -> None:
+    download = FakeDownload(FakeFetcher(gate=FakeServer(dict.fromkeys((), b""))))
+    context = download.context()
+    with pytest.raises(ArtifactUnavailable):
+        obtained(download, context=context)
+    assert context.formats.of(GATE) is None
+
+
+@pytest.mark.parametrize("offset", [0, 1_000_000, len(DATA) - 1])
+def test_a_wrong_byte_of_a_file_costs_one_span_and_bans_the_gateway(offset: int) -> None:
+    liar, good = file_gateway(), file_gateway()
+    liar.tamper = lambda path, data: flipped_from(offset)("", data) if path == FILE else data
+    download = FakeDownload(FakeFetcher(liar=liar, good=good))
+    obtained(download)
+    failed = [event.source for event in download.of(SourceFailed)]
+    # It may never be asked for the wrong byte.
+    assert failed in ([], ["http://liar"])
+    assert download.banned == set(failed)
+    if not offset:
+        assert failed
+
+
+def test_a_page_in_place_of_the_file_bans_the_gateway_after_one_request() -> None:
+    liar, good = file_gateway(), file_gateway()
+    liar.tamper = lambda path, data: b"<html>" * 100_000 if path == FILE else data
+    download = FakeDownload(FakeFetcher(liar=liar, good=good))
+    obtained(download)
+    assert download.banned == {"http://liar"}
+    assert liar.requests[FILE] == 1
+
+
+def test_a_gateway_that_sends_only_whole_files_is_asked_for_blocks() -> None:
+    gate = gateway_of(DATA, CHUNKS, piece_seconds=0.001, whole_only=True)
+    gate.files[FILE] = DATA
+    download = FakeDownload(FakeFetcher(gate=gate))
+    obtained(download)
+    assert not download.of(SourceFailed)
+    assert not download.fetcher.offsets
+
+
+def test_a_gateway_that_ends_every_response_early_stops_no_mirror() -> None:
+    cut, mirror = file_gateway(), server_of(DATA, piece_seconds=0.02)
+    cut.files[FILE] = DATA[:1_000_000]
+    mirror.files[f"dag/{TREE.root}.car"] = car_of(TREE)
+    download = FakeDownload(FakeFetcher(cut=cut, mirror=mirror))
+    obtained(download, mirrors=("http://mirror",))
+    assert not download.banned
+
+
+def test_requests_that_fail_in_one_lane_do_not_end_the_others() -> None:
+    gate = file_gateway(rate=1e5, busy_every=4)
+    mirror = server_of(b"")
+    mirror.files = {f"dag/{TREE.root}.car": car_of(TREE)}
+    download = FakeDownload(FakeFetcher(gate=gate, mirror=mirror))
+    obtained(download, mirrors=("http://mirror",))
+    assert {event.source for event in download.of(SourceServed)} <= {GATE}
+    assert not download.disk.items(Folder.PARTIALS)
