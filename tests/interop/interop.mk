@@ -1,4 +1,4 @@
 # kubo is the program of most IPFS nodes. The first build compiles some 1,500 packages of Go.
 .PHONY: kubo
-kubo: .venv/done ## build kubo, an IPFS node that tests compare with, from tests/interop/kubo
-	@tests/interop/kubo/build.sh "$(TOOLS)/ipfs" "$(UV)"
+kubo: .venv/done ## build kubo, an IPFS node, and DHT servers with faults, from tests/interop/kubo
+	@tests/interop/kubo/build.sh "$(TOOLS)" "$(UV)"
