@@ -62,6 +62,10 @@ class Scope(StrEnum):
     """Multicast, broadcast or reserved: no address of a server."""
 
 
+DISTANCE: Final = {Scope.OWN: 0, Scope.LINK: 1, Scope.PRIVATE: 2, Scope.PUBLIC: 3}
+"""How far away a server is: one must not lead to a nearer one by a redirect or by its answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Url:
     """A URL in its canonical form; ``str`` writes it.

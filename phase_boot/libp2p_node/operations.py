@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from phase_boot.libp2p_node.dht_operations import providers, record
 from phase_boot.libp2p_node.program import Operation
 
-OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType({})
+OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
+    {"providers": providers, "record": record}
+)

@@ -19,6 +19,7 @@ NAMES: Final = (
     "handoff",
     "ipns_record",
     "job",
+    "kad_message",
     "load_option",
     "manifest",
     "mdns",

@@ -34,7 +34,9 @@ IMPORTERS = {
     "transitions": {"phase_boot/machine/guard.py"},
     "trio": {
         "phase_boot/libp2p_node/__main__.py",
+        "phase_boot/libp2p_node/dialling.py",
         "phase_boot/libp2p_node/host.py",
+        "phase_boot/libp2p_node/lookup.py",
         "phase_boot/libp2p_node/program.py",
     },
     # The bench measures what we add to the runtime, and has to call it bare for that.

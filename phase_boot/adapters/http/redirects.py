@@ -7,13 +7,11 @@ from typing import Final
 from phase_boot.adapters.http import captive_portal
 from phase_boot.console.lines import printable
 from phase_boot.ports.fetcher import FetchFailed
-from phase_boot.url import BadUrl, Scope, Url
+from phase_boot.url import DISTANCE, BadUrl, Scope, Url
 
 PAGE: Final = 200
 SHOWN: Final = 120
 """Characters of a redirect target in a message, at most."""
-DISTANCE: Final = {Scope.OWN: 0, Scope.LINK: 1, Scope.PRIVATE: 2, Scope.PUBLIC: 3}
-"""A redirect target must not be nearer than the redirecting server."""
 
 
 class Redirects:

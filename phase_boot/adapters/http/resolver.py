@@ -8,8 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypedDict
 
-from phase_boot.adapters.http.redirects import DISTANCE
-from phase_boot.url import Scope, scope_of
+from phase_boot.url import DISTANCE, Scope, scope_of
 
 MAX_HOSTS: Final = 1024
 """Recorded hosts, at most."""

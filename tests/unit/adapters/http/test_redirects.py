@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from phase_boot.adapters.http.fetcher import HttpFetcher
-from phase_boot.adapters.http.redirects import DISTANCE, Redirects
+from phase_boot.adapters.http.redirects import Redirects
 from phase_boot.adapters.http.resolver import Resolver, Scopes, TooNear
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
-from phase_boot.url import Scope, Url, scope_of
+from phase_boot.url import DISTANCE, Scope, Url, scope_of
 from policies.model import Reach
 from tests.support.http_server import BODY, ok, page, server
 

@@ -1,0 +1,213 @@
+"""A look-up in the Kademlia DHT: asks peers that are closer and closer to a key.
+
+The walk is that of the specification "kad-dht": of the known peers the closest `CLOSEST` count, and
+it ends when each of them has answered or failed. `ALPHA` requests run at once, so peers that hang
+cost time only if all of them do. What peers answer is reported as it is: the caller decides what
+it believes, and cancels the walk when it has enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from phase_boot.content import varint
+from phase_boot.content.multiaddr import Multiaddr
+from phase_boot.content.peer_id import PeerId
+from phase_boot.libp2p_node.dialling import Endpoint, connect, named, resolved
+from phase_boot.libp2p_node.host import Node, PeerFailed, Stream
+from phase_boot.libp2p_node.kad_message import (
+    MAX_MESSAGE,
+    DhtAnswer,
+    MessageType,
+    PeerEntry,
+    decode_answer,
+    encode_request,
+)
+from phase_boot.url import Scope, scope_of
+
+ALPHA: Final = 10
+"""Requests at once."""
+CLOSEST: Final = 20
+"""Peers closest to the key that are asked: k of Kademlia."""
+RPC_SECONDS: Final = 3.0
+"""Time for one peer, with the connection to it."""
+MAX_ASKED: Final = 128
+"""Peers that one look-up asks."""
+MAX_KNOWN: Final = 512
+"""Peers that one look-up remembers."""
+MAX_PER_ADDRESS: Final = 3
+"""Peers at one public address that are remembered: ids cost nothing, addresses do."""
+PUBLIC_DHT: Final = "/ipfs/kad/1.0.0"
+LOCAL_DHT: Final = "/ipfs/lan/kad/1.0.0"
+"""The DHT of nodes that reach one another by private addresses (kubo's LAN DHT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of each peer."""
+
+    kind: MessageType
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answer of a peer, with the address at which it answered."""
+
+    peer: PeerId
+    endpoint: Endpoint
+    answer: DhtAnswer
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many peers answered, and how many failed."""
+
+    peers: int = 0
+    refused: int = 0
+
+
+async def look_up(
+    node: Node,
+    query: Query,
+    bootstrap: Iterable[Multiaddr],
+    told: Callable[[Told], Awaitable[None]],
+    seconds: float,
+) -> Tally:
+    """Walk from ``bootstrap`` towards the key, for at most ``seconds``; report each answer."""
+    walk = _Walk(node, query, told)
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for address in bootstrap:
+                nursery.start_soon(walk.enter, address, nursery)
+    return walk.tally
+
+
+class _Walk:
+    """The known peers of one look-up, and the requests that run."""
+
+    def __init__(self, node: Node, query: Query, told: Callable[[Told], Awaitable[None]]) -> None:
+        self._node = node
+        self._query = query
+        self._told = told
+        self._target = _position(query.key)
+        self._endpoints: dict[PeerId, tuple[Endpoint, ...]] = {}
+        self._failed: set[PeerId] = set()
+        self._asked: set[PeerId] = set()
+        self._at_address: Counter[str] = Counter()
+        self._busy = 0
+        self.tally = Tally()
+
+    async def enter(self, address: Multiaddr, nursery: trio.Nursery) -> None:
+        """Add a peer that the parent named, wherever it is."""
+        if address.peer is None:
+            return
+        try:
+            endpoints = await resolved(address)
+        except PeerFailed:
+            self.tally.refused += 1
+            return
+        self._add(address.peer, endpoints)
+        self._ask_next(nursery)
+
+    def _ask_next(self, nursery: trio.Nursery) -> None:
+        """Start as many requests as may run."""
+        while self._busy < ALPHA and len(self._asked) < MAX_ASKED:
+            good = (peer for peer in self._endpoints if peer not in self._failed)
+            closest = heapq.nsmallest(CLOSEST, good, key=self._distance)
+            peer = next((peer for peer in closest if peer not in self._asked), None)
+            if peer is None:
+                return
+            self._asked.add(peer)
+            self._busy += 1
+            nursery.start_soon(self._ask, peer, nursery)
+
+    async def _ask(self, peer: PeerId, nursery: trio.Nursery) -> None:
+        try:
+            with trio.fail_after(RPC_SECONDS):
+                scope, answer = await self._request(peer)
+        except (PeerFailed, trio.TooSlowError):
+            self._failed.add(peer)
+            self.tally.refused += 1
+        else:
+            self.tally.peers += 1
+            for entry in answer.closer:
+                self._learn(entry, scope)
+            await self._told(Told(peer, self._endpoints[peer][0], answer))
+        finally:
+            self._busy -= 1
+        self._ask_next(nursery)
+
+    async def _request(self, peer: PeerId) -> tuple[Scope, DhtAnswer]:
+        """Return the scope of a peer's address, and its answer."""
+        scope = await connect(self._node, peer, self._endpoints[peer])
+        near = scope is not Scope.PUBLIC
+        protocols = (LOCAL_DHT, PUBLIC_DHT) if near else (PUBLIC_DHT, LOCAL_DHT)
+        stream = await self._node.open_stream(peer, protocols)
+        try:
+            return scope, await _exchange(stream, self._query)
+        finally:
+            await stream.close()
+
+    def _learn(self, entry: PeerEntry, nearest: Scope) -> None:
+        """Remember a peer that another one named."""
+        if entry.peer != self._node.peer:
+            self._add(entry.peer, named(entry.addresses, nearest))
+
+    def _add(self, peer: PeerId, endpoints: tuple[Endpoint, ...]) -> None:
+        if not endpoints or peer in self._endpoints or len(self._endpoints) >= MAX_KNOWN:
+            return
+        public = {host for host, _ in endpoints if scope_of(host) is Scope.PUBLIC}
+        if any(self._at_address[host] >= MAX_PER_ADDRESS for host in public):
+            return
+        self._at_address.update(public)
+        self._endpoints[peer] = endpoints
+
+    def _distance(self, peer: PeerId) -> int:
+        return self._target ^ _position(peer.multihash)
+
+
+async def _exchange(stream: Stream, query: Query) -> DhtAnswer:
+    """Send the request and return the answer; raise PeerFailed if it is none."""
+    request = encode_request(query.kind, query.key)
+    await stream.write(varint.encode(len(request)) + request)
+    try:
+        return decode_answer(await read_message(stream, MAX_MESSAGE))
+    except ValueError as error:
+        raise PeerFailed(f"it sent no answer: {error}") from None
+
+
+async def read_message(stream: Stream, most: int) -> bytes:
+    """Return a message that its length precedes, as a varint.
+
+    Raises:
+        PeerFailed: the stream ends, or the message has more than ``most`` bytes.
+    """
+    head = bytearray()
+    while not head or head[-1] & 0x80:
+        byte = await stream.read(1)
+        if not byte or len(head) >= varint.MAX_BYTES:
+            raise PeerFailed("it sent no message")
+        head += byte
+    length, _ = varint.decode(head)
+    if length > most:
+        raise PeerFailed(f"it sent a message of {length} bytes")
+    message = bytearray()
+    while len(message) < length:
+        piece = await stream.read(length - len(message))
+        if not piece:
+            raise PeerFailed("it ended within a message")
+        message += piece
+    return bytes(message)
+
+
+def _position(key: bytes) -> int:
+    """Return where a key is in the space of Kademlia: the XOR of two positions is a distance."""
+    return int.from_bytes(hashlib.sha256(key).digest())

@@ -1,0 +1,74 @@
+"""Our look-ups in a DHT of real kubo nodes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.trust.ipns_record import verify_record
+from phase_boot.trust.keys import SigningKey
+from tests.support.ipns_records import record as signed_record
+from tests.support.kubo import KuboNode, kubo_node
+from tests.support.libp2p_process import libp2p_process
+
+pytestmark = pytest.mark.interop
+
+NODES = 4
+
+
+@pytest.fixture(scope="module")
+def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KuboNode]]:
+    """Run nodes that are all connected with the first."""
+    folder = tmp_path_factory.mktemp("swarm")
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(kubo_node(folder / f"{n}")) for n in range(NODES)]
+        for node in nodes[1:]:
+            node.connect(nodes[0])
+        yield nodes
+
+
+def address_of(node: KuboNode) -> str:
+    """Return the TCP address of a node, with its id."""
+    addresses: list[str] = json.loads(node.api("id"))["Addresses"]
+    return next(each for each in addresses if "/tcp/" in each)
+
+
+def put(node: KuboNode, key: SigningKey, sequence: int) -> bytes:
+    """Publish a record into the DHT of a node."""
+    validity = datetime.now(UTC) + timedelta(hours=48)
+    raw = signed_record(key, sequence=sequence, validity=validity)
+    node.api("name/put", str(IpnsName(key.keyid)), file=raw)
+    return raw
+
+
+def test_a_record_is_found_from_one_peer_of_the_dht(swarm: list[KuboNode]) -> None:
+    key = SigningKey(b"\x61" * 32)
+    name = IpnsName(key.keyid)
+    raw = put(swarm[1], key, 7)
+    with libp2p_process() as node:
+        answers = node.ask(
+            op="record", name=str(name), bootstrap=[address_of(swarm[2])], seconds=10
+        )
+    records = {base64.b64decode(each["record"]) for each in answers if "record" in each}
+    assert [verify_record(each, name, datetime.now(UTC)).sequence for each in records] == [7]
+    assert records == {raw}
+    answered = {each["answered"] for each in answers if "answered" in each}
+    assert answered == {address_of(each) for each in swarm}
+    assert answers[-1]["end"] == {"peers": NODES, "refused": 0}
+
+
+def test_the_providers_of_a_block_are_found(swarm: list[KuboNode]) -> None:
+    cid = swarm[3].add(b"a block of the provider")
+    swarm[3].api("routing/provide", cid)
+    with libp2p_process() as node:
+        answers = node.ask(op="providers", cid=cid, bootstrap=[address_of(swarm[1])], seconds=10)
+    providers = [each["provider"] for each in answers if "provider" in each]
+    address, _, peer = address_of(swarm[3]).partition("/p2p/")
+    assert [each["peer"] for each in providers] == [peer]
+    assert address in providers[0]["addresses"]
