@@ -52,6 +52,7 @@ SEED: Final = Packing(
         "image",
         "phase_boot.announce",
         "phase_boot.app.prefetch",
+        "phase_boot.app.serving",
         "phase_boot.content.chunker",
         "phase_boot.drill",
         "phase_boot.plasma",

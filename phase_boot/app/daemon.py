@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder, UrlFinder
+from phase_boot.adapters.finders.lan_providers import LanProviders
 from phase_boot.adapters.system.linux_platform import LinuxPlatform
 from phase_boot.adapters.system.service_manager import ServiceManager
 from phase_boot.adapters.system.sinks import JournalUnusable
@@ -81,13 +82,14 @@ async def _run(
     if environment.earlier:
         journal.emit(RunInterrupted(lines=len(environment.earlier)))
     network = worker.client()
+    providers = LanProviders(network)
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     ports = Ports(
         clock=clock,
         platform=platform,
         privacy=environment.privacy,
         network=environment.network,
-        finders=(network, RecordFinder(network), UrlFinder(), CachedManifestFinder()),
+        finders=(providers, RecordFinder(network, providers), UrlFinder(), CachedManifestFinder()),
         fetcher=network,
         peer_sharing=worker.peer_channel(),
         store_opener=environment.store_opener,

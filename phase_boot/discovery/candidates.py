@@ -27,6 +27,7 @@ from phase_boot.ports.finder import (
 from phase_boot.ports.network import Link, link_towards
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.strict_json import canonical
+from policies.model import Mode
 
 
 def discovery_query(boot: BootContext) -> DiscoveryQuery:
@@ -81,6 +82,8 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
         reach=policy.network.reach,
         redirects=policy.network.redirects,
         newest=boot.records,
+        # In Private no machine is told more than it has to know.
+        ask_lan=policy.mode is Mode.INTERNET and LAN in rules.order,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder
+from phase_boot.adapters.finders.lan_providers import LanProviders
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
 from phase_boot.drill.fake_network import FakeNetwork
@@ -93,14 +94,15 @@ class Scenario:
 
     def ports(self, journal: Journal) -> Ports:
         """Return every port."""
+        providers = LanProviders(self.lan or FakeFinder(self.lan_urls, broken=self.finder_broken))
         return Ports(
             clock=self.clock,
             platform=self.platform,
             privacy=self.privacy,
             network=self.network,
             finders=(
-                self.lan or FakeFinder(self.lan_urls, broken=self.finder_broken),
-                RecordFinder(self.fetcher),
+                providers,
+                RecordFinder(self.fetcher, providers, chance=Random("head start").random),
                 FakeFinder([], kind="url"),
                 CachedManifestFinder(),
             ),

@@ -47,6 +47,8 @@ class RecordQuery:
     redirects: int
     newest: tuple[IpnsRecord, ...] = ()
     """The newest record of each name that this machine has accepted."""
+    ask_lan: bool = False
+    """Whether providers of this network are asked, before the servers beyond it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,6 @@ from phase_boot.cli_support import port_number
 if TYPE_CHECKING:
     import argparse
 
-    from phase_boot.provider.http.forwarded import TrustedProxies
     from phase_boot.url import Url
 
 DEFAULT_PORT: Final = 8070
@@ -19,7 +17,7 @@ DEFAULT_PORT: Final = 8070
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Add the options of `phase-boot serve`."""
-    parser.set_defaults(func=f"{__name__}:serve")
+    parser.set_defaults(func="phase_boot.app.serving:serve")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("site", type=Path, nargs="?", metavar="SITE", help="folder of the SITE")
     source.add_argument(
@@ -48,6 +46,14 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         help="name this https URL, a reverse proxy, to IPFS nodes that ask for a CID served here",
     )
     parser.add_argument(
+        "--router",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="ask this delegated router for newer IPNS records than those served here, once for "
+        "all machines; can be repeated",
+    )
+    parser.add_argument(
         "--trusted-proxy",
         action="append",
         default=[],
@@ -58,47 +64,6 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line on a terminal too"
     )
-
-
-def serve(options: argparse.Namespace) -> int:
-    """Serve until the process is stopped.
-
-    Raises:
-        ProvideError: the folder or the port cannot be used.
-    """
-    import asyncio  # noqa: PLC0415 - not for the help
-
-    from phase_boot.provider.events import to_person, to_stdout  # noqa: PLC0415 - the same
-    from phase_boot.provider.serve import Settings  # noqa: PLC0415 - the same
-    from phase_boot.provider.serve import serve as run  # noqa: PLC0415 - the same
-
-    settings = Settings(
-        folder=options.site or options.store,
-        from_store=options.store is not None,
-        port=options.port,
-        host=options.host,
-        interface=options.interface,
-        announce=not options.no_announce,
-        receipts=not options.no_receipts,
-        public_url=options.public_url,
-        proxies=_trusted_proxies(options.trusted_proxy),
-    )
-    plain = options.json or not sys.stdout.isatty()
-    asyncio.run(run(settings, to_stdout if plain else to_person))
-    return 0
-
-
-def _trusted_proxies(texts: list[str]) -> TrustedProxies:
-    from phase_boot.provider.errors import ProvideError  # noqa: PLC0415 - not for the help
-    from phase_boot.provider.http.forwarded import TrustedProxies  # noqa: PLC0415 - the same
-
-    try:
-        return TrustedProxies.parse(texts)
-    except ValueError as error:
-        raise ProvideError(
-            f"--trusted-proxy is not usable: {error}; name the proxy's address, as 127.0.0.1 or "
-            "10.0.0.0/24."
-        ) from None
 
 
 def _public_url(text: str) -> Url:

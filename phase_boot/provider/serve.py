@@ -19,6 +19,7 @@ from phase_boot.provider.backends.store_backend import StoreBackend
 from phase_boot.provider.errors import ProvideError
 from phase_boot.provider.events import AnnounceFailed, Emit, NothingOffered, Started, Stopped
 from phase_boot.provider.gateway.http_provider import HttpProvider
+from phase_boot.provider.gateway.upstream_records import UpstreamRecords
 from phase_boot.provider.http.forwarded import NO_PROXIES, TrustedProxies
 from phase_boot.provider.http.handlers import RequestHandler
 from phase_boot.provider.http.request_log import RequestLog
@@ -49,6 +50,8 @@ class Settings:
     """Whether receipts of booted machines are accepted."""
     public_url: Url | None = None
     """The reverse proxy at which IPFS nodes reach this provider; see `parse_public_url`."""
+    upstream: UpstreamRecords | None = None
+    """Routers that are asked for newer records than those of the folder."""
     proxies: TrustedProxies = NO_PROXIES
     """Reverse proxies whose word about a client's address counts."""
     limits: Limits = field(default_factory=Limits)
@@ -108,6 +111,7 @@ async def _serving(
     services = Services(
         receipts=ReceiptStore(settings.folder, limits) if accepts_receipts else None,
         tracker=Tracker(backend, limits),
+        upstream=settings.upstream,
         public_provider=HttpProvider(settings.public_url) if settings.public_url else None,
     )
     handler = RequestHandler(backend, limits, emit, services, settings.proxies)

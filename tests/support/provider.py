@@ -16,6 +16,7 @@ from phase_boot.journal.event import Event
 from phase_boot.provider.backends.site_backend import SiteBackend
 from phase_boot.provider.events import RequestAnswered
 from phase_boot.provider.gateway.http_provider import HttpProvider, parse_public_url
+from phase_boot.provider.gateway.upstream_records import UpstreamRecords
 from phase_boot.provider.http.forwarded import NO_PROXIES, TrustedProxies
 from phase_boot.provider.http.handlers import RequestHandler
 from phase_boot.provider.http.server import ConnectionLimiter, make_server
@@ -73,13 +74,14 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913 - the settings of a provider, most by keyword
     site: Path,
     limits: Limits | None = None,
     *,
     receipts: bool = True,
     public_url: str | None = None,
     proxies: TrustedProxies = NO_PROXIES,
+    upstream: UpstreamRecords | None = None,
 ) -> AsyncIterator[Running]:
     """Serve ``site`` on a free port of the loopback."""
     limits = limits or Limits(grace_seconds=1)
@@ -88,6 +90,7 @@ async def running(
     services = Services(
         receipts=ReceiptStore(site, limits) if receipts else None,
         tracker=Tracker(backend, limits),
+        upstream=upstream,
         public_provider=HttpProvider(parse_public_url(public_url)) if public_url else None,
     )
     answers = RequestHandler(backend, limits, provider.events.append, services, proxies)

@@ -102,8 +102,11 @@ def record_file(file: BufferedReader, name: IpnsName, now: datetime) -> ServedFi
     """
     with file:
         raw = file.read(MAX_RECORD + 1)
-    if len(raw) > MAX_RECORD:
-        return None
+    return record_of(raw, name, now) if len(raw) <= MAX_RECORD else None
+
+
+def record_of(raw: bytes, name: IpnsName, now: datetime) -> ServedFile:
+    """Return the bytes of an IPNS record as a served file."""
     etag = f'"{Digest.of(raw).hex}"'
     return ServedFile(BytesIO(raw), len(raw), etag, RECORD_TYPE, _record_cache(raw, name, now))
 

@@ -36,7 +36,7 @@ from phase_boot.provider.limits import Limits
 from phase_boot.provider.receipt_store import ReceiptRejected, ReceiptStore
 from phase_boot.provider.swarm import tracker as tracker_module
 from phase_boot.provider.swarm.tracker import BadAnnounce, Tracker
-from phase_boot.store.layout import ANNOUNCE, RECEIPTS
+from phase_boot.store.layout import ANNOUNCE, RECEIPTS, read_record_path
 from phase_boot.trust.receipt import MAX_BYTES
 
 _OK: Final = 200
@@ -89,6 +89,7 @@ class RequestHandler:
             self._post_routes[RECEIPTS] = partial(self._add_receipt, services.receipts)
         if services.tracker is not None:
             self._post_routes[ANNOUNCE] = partial(self._announce, services.tracker)
+        self._upstream = services.upstream
         blocks = BlockIndex(backend)
         self._gateway = TrustlessGateway(blocks)
         provider = services.public_provider
@@ -156,6 +157,9 @@ class RequestHandler:
         served = await asyncio.to_thread(self._backend.open, path)
         if served is None:
             return text_response(stats, _NOT_FOUND, "This provider has no such file.")
+        name = read_record_path(path)
+        if name is not None and self._upstream is not None:
+            served = await self._upstream.newest(name, served)
         with served.file:
             return await self._serve_file(request, served, stats)
 

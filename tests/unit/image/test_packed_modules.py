@@ -90,7 +90,15 @@ def test_the_seed_has_no_publisher_no_drill_and_no_job_runner(
 ) -> None:
     tree = install(SEED, graph, tmp_path / "seed")
     packed = {".".join(p.relative_to(tree).with_suffix("").parts) for p in tree.rglob("*.py")}
-    forbidden = ("announce", "drill", "publish", "plasma", "content.chunker", "app.prefetch")
+    forbidden = (
+        "announce",
+        "drill",
+        "publish",
+        "plasma",
+        "content.chunker",
+        "app.prefetch",
+        "app.serving",
+    )
     ours = (*forbidden, "cli.completion")
     names = (*(f"phase_boot.{each}" for each in ours), "image", "tests", "policies.write")
     assert not [name for name in packed if name.startswith(names)]

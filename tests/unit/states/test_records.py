@@ -129,3 +129,24 @@ def test_a_record_never_makes_a_manifest_good() -> None:
     assert scenario.run() is State.OFF
     assert scenario.kexec.kernel is None
     assert {event["code"] for event in scenario.of("candidate.refused")} == {"signature.bad"}
+
+
+@pytest.mark.parametrize(("mode", "asked"), [("internet", 1), ("private", 0)])
+def test_a_provider_of_this_network_is_asked_for_the_record_in_internet_mode_alone(
+    mode: str, asked: int
+) -> None:
+    scenario = with_record(record())
+    if mode == "private":
+        scenario.platform.table |= {"mode": mode, "cache_enabled": False}
+    # Its manifest is gone, so that the machine has to look further.
+    near = scenario.fetcher.servers["http://near"] = FakeServer({RECORD_PATH: record()})
+    scenario.lan_urls = [scenario.fetcher.manifest_url("near")]
+    assert scenario.run() is State.TARGET
+    assert min(near.requests[RECORD_PATH], 1) == asked
+
+
+def test_a_machine_that_boots_from_this_network_asks_no_server_beyond_it() -> None:
+    scenario = with_record(record())
+    scenario.lan_urls = [scenario.fetcher.manifest_url("mirror")]
+    assert scenario.run() is State.TARGET
+    assert not scenario.fetcher.servers[ROUTER].requests
