@@ -12,6 +12,7 @@ CORPUS: Final = Path(__file__).parent / "corpus"
 """A folder per target: cases that once broke it, or that are hard to find."""
 NAMES: Final = (
     "answer",
+    "bitswap",
     "car",
     "cid",
     "dag",
