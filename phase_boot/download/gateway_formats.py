@@ -1,7 +1,7 @@
 """In which format a gateway sends a file, as was learned within one boot.
 
 A gateway that serves files is used like a mirror. One without (`Gateway.DeserializedResponses` of
-kubo is false) answers 406, and sends blocks. Which is the case is learned by asking, once.
+kubo is false) answers 406, and sends CARs and blocks. Which is the case is learned by asking, once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ class Format(IntEnum):
 
     FILE = 0
     """The file itself, with byte ranges."""
-    RAW = 1
+    CAR = 1
+    """The blocks of a byte range in one response (IPIP-402)."""
+    RAW = 2
     """Each block by itself."""
 
 

@@ -14,6 +14,7 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.digest import Digest
 from phase_boot.download.block_client import BlockClient, max_requests
+from phase_boot.download.car_client import CarClient, CarRefused
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.gateway_formats import Format
 from phase_boot.download.source import Source, read_span
@@ -45,6 +46,7 @@ class GatewaySource:
         self._format = Format.FILE if known is None else known
         self._format_known = known is not None
         self._max_requests = max_requests(gateways)
+        self._cars = CarClient(context, base, root, chunks)
         self._blocks = BlockClient(context, base, gateways=gateways)
 
     @property
@@ -66,22 +68,24 @@ class GatewaySource:
         Raises:
             FetchFailed: the gateway has not all of them, or none in any format.
         """
-        while True:
+        done = 0
+        while done < length:
             form, begun = self._format, False
             try:
-                async with aclosing(self._read_as(form, offset, length)) as pieces:
+                async with aclosing(self._read_as(form, offset + done, length - done)) as pieces:
                     async for piece in pieces:
                         if not begun:
                             self._note_format(form)
                         begun = True
+                        done += len(piece)
                         yield piece
             except FetchFailed as failure:
-                if begun or failure.retryable or form is Format.RAW:
+                # A CAR that is not as it should be is no lie yet: it may have another order.
+                refused = isinstance(failure, CarRefused) or not (begun or failure.retryable)
+                if not refused or form is Format.RAW:
                     raise
                 # Another lane may have asked for the next format already.
                 self._format = max(self._format, Format(form + 1))
-            else:
-                return
 
     def _note_format(self, form: Format) -> None:
         """Note that the gateway sends this format; a lie is found later, and ends its use."""
@@ -92,6 +96,8 @@ class GatewaySource:
         match form:
             case Format.FILE:
                 return self._read_file(offset, length)
+            case Format.CAR:
+                return self._cars.read(offset, length)
             case Format.RAW:
                 return self._read_blocks(offset, length)
 

@@ -19,6 +19,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import FileDag, build_dag
 from phase_boot.content.digest import Digest
 from phase_boot.download import ArtifactUnavailable
+from phase_boot.download.gateway_formats import Format
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
 from phase_boot.journal.content_events import SourceFailed, SourceServed
 from phase_boot.store.disk import Folder
@@ -159,6 +160,20 @@ async def test_kubos_gateway_and_a_mirror_are_used_together(serving: KuboNode, s
         assert await download.fetch(ROOTFS_ARTIFACT, dag_of("rootfs").root) == ROOTFS
     gave = {event.source for event in download.events if isinstance(event, SourceServed)}
     assert gave == {serving.gateway_url, other.url}
+
+
+@pytest.mark.parametrize("files", [True, False], ids=["files", "cars"])
+async def test_kubos_gateway_sends_files_or_else_cars(
+    tmp_path: Path, site: Path, *, files: bool
+) -> None:
+    settings = {"Gateway.DeserializedResponses": files}
+    with kubo_node(tmp_path / "repo", offline=True, settings=settings) as node:
+        node.import_car(await our_car(site, "rootfs"))
+        download = GatewayDownload(node.gateway_url)
+        assert await download.fetch(ROOTFS_ARTIFACT, dag_of("rootfs").root) == ROOTFS
+    assert not [event for event in download.events if isinstance(event, SourceFailed)]
+    wanted = Format.FILE if files else Format.CAR
+    assert download.formats.of(node.gateway_url) is wanted
 
 
 async def test_blocks_and_cars_of_kubo_are_ours(serving: KuboNode, site: Path) -> None:

@@ -9,6 +9,7 @@ from phase_boot.adapters.system.system_clock import SystemClock
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.download import DownloadContext, Sources, fetch_artifact
+from phase_boot.download.gateway_formats import GatewayFormats
 from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.memory_disk import MemoryDisk
 from phase_boot.journal.event import Event
@@ -28,6 +29,7 @@ class GatewayDownload:
     mirrors: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
+    formats: GatewayFormats = field(default_factory=GatewayFormats)
 
     async def fetch(self, artifact: Artifact, root: Cid) -> bytes:
         """Return the artifact; raise ArtifactUnavailable if the gateway does not deliver it."""
@@ -40,6 +42,7 @@ class GatewayDownload:
             policy=replace(policy, network=replace(policy.network, reach=self.reach)),
             banned=set(),
             emit=self.events.append,
+            formats=self.formats,
         )
         try:
             sources = Sources(mirrors=self.mirrors, gateways=(self.url,))
