@@ -73,6 +73,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
         "--gateway", action="append", default=[], metavar="URL", help="additional IPFS gateway"
     )
     command.add_argument(
+        "--no-public", action="store_true", help="ask no public router or gateway of IPFS"
+    )
+    command.add_argument(
         "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
     )
     command.add_argument(
@@ -154,6 +157,7 @@ def build_image(options: argparse.Namespace) -> None:
             urls=tuple(options.url),
             routers=tuple(options.router),
             gateways=tuple(options.gateway),
+            public=not options.no_public,
             authorities=read_authorities(options.ca),
             shell=Shell(root=options.root_shell, unattended=not options.attended),
         ),

@@ -23,6 +23,7 @@ class TrustConfig:
         urls: manifest URLs to try.
         routers: base URLs of delegated routers.
         gateways: base URLs of trustless IPFS gateways.
+        public: whether Internet mode may ask public routers and gateways.
         authorities: PEM certificates of authorities for HTTPS, besides Debian's.
         shell: what a person at the console may do, and whether the machine retries by itself.
     """
@@ -32,6 +33,7 @@ class TrustConfig:
     urls: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    public: bool = True
     authorities: str = ""
     shell: Shell = SHIPPED_SHELL
 
@@ -50,7 +52,12 @@ def policy_files(config: TrustConfig) -> Mapping[str, str]:
             Mode(mode),
             trust=config.publishers,
             channel=config.channel,
-            sources=SourceUrls(urls=config.urls, routers=config.routers, gateways=config.gateways),
+            sources=SourceUrls(
+                urls=config.urls,
+                routers=config.routers,
+                gateways=config.gateways,
+                public=config.public,
+            ),
             shell=config.shell,
         )
         for mode in MENU

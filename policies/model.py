@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from types import MappingProxyType
@@ -13,20 +13,14 @@ from phase_boot.content.version import Version
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import Root, load_trusted
 from phase_boot.trust.signatures import Trust
-from phase_boot.url import BadUrl, Url, base_url
+from policies.servers import NO_SERVERS, Servers, gateways_from, routers_from, texts, urls_from
 
 FINDERS: Final = ("lan", "wan", "url", "cache")
 """The names of the finders that a policy may list in `discovery.order`."""
 CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
-MAX_GATEWAYS: Final = 16
-MAX_ROUTERS: Final = 8
 DEFAULT_REDIRECTS: Final = 5
 """Redirects that a request follows if the policy sets no number."""
 MAX_REDIRECTS: Final = 20
-_GATEWAY_PATH: Final = "/ipfs"
-"""The path of blocks on a gateway; the gateway's base URL ends before it."""
-_ROUTER_PATH: Final = "/routing/v1"
-"""The path of the Delegated Routing API; the router's base URL ends before it."""
 T = TypeVar("T")
 
 
@@ -128,6 +122,16 @@ class Policy:
     network: Network
     limits: Limits
     shell: Shell
+    public: Servers = NO_SERVERS
+    """Public servers, which Internet mode asks only if the root names an announcing key."""
+
+    def servers(self, *, announced: bool) -> Servers:
+        """Return the routers and gateways that this boot may ask.
+
+        ``announced`` is whether the newest root names an announcing key.
+        """
+        own = Servers(routers=self.discovery.routers, gateways=self.discovery.gateways)
+        return own.joined(self.public) if announced else own
 
 
 def _no_files(name: str) -> bytes:
@@ -155,71 +159,11 @@ def policy_from(table: Mapping[str, Any], *, read: Callable[[str], bytes] = _no_
         network=_network(top.table("network")),
         limits=_limits(top.table("limits")),
         shell=_shell(top.table("shell")),
+        public=_public(top.table("public")) if top.has("public") else NO_SERVERS,
     )
     top.finish()
     _check_mode(policy)
     return policy
-
-
-def gateways_from(values: Sequence[Any]) -> tuple[str, ...]:
-    """Return the base URLs of gateways, without a trailing slash, without duplicates.
-
-    Raises:
-        ValueError: one is not a gateway's base URL, or there are more than `MAX_GATEWAYS`.
-    """
-    gateways = tuple(dict.fromkeys(_gateway(url) for url in _texts(values)))
-    if len(gateways) > MAX_GATEWAYS:
-        raise ValueError(f"{len(gateways)} are too many; name {MAX_GATEWAYS} at most")
-    return gateways
-
-
-def routers_from(values: Sequence[Any]) -> tuple[str, ...]:
-    """Return the base URLs of delegated routers, without a trailing slash, without duplicates.
-
-    Raises:
-        ValueError: one is not a router's base URL, or there are more than `MAX_ROUTERS`.
-    """
-    routers = tuple(dict.fromkeys(_router(url) for url in _texts(values)))
-    if len(routers) > MAX_ROUTERS:
-        raise ValueError(f"{len(routers)} are too many; name {MAX_ROUTERS} at most")
-    return routers
-
-
-def urls_from(values: Sequence[Any]) -> tuple[str, ...]:
-    """Return the URLs of manifests in their canonical form.
-
-    Raises:
-        ValueError: one is not a URL.
-    """
-    urls = []
-    for text in _texts(values):
-        try:
-            urls.append(str(Url.parse(text)))
-        except BadUrl as error:
-            raise ValueError(f"{text!r:.300} is no URL of a manifest: {error}") from error
-    return tuple(urls)
-
-
-def _gateway(text: str) -> str:
-    return _base(text, "gateway", before=_GATEWAY_PATH)
-
-
-def _router(text: str) -> str:
-    return _base(text, "router", before=_ROUTER_PATH)
-
-
-def _base(text: str, kind: str, *, before: str) -> str:
-    """Return the base URL of a server of ``kind``, whose paths start with ``before``."""
-    try:
-        base = base_url(text)
-    except BadUrl as error:
-        reason = f"{error}; name what stands before {before}"
-        raise ValueError(f"{text!r:.300} is no base URL of a {kind}: {reason}") from error
-    if base.endswith(before):
-        raise ValueError(
-            f"{text!r:.300} is no base URL of a {kind}; name what stands before {before}"
-        )
-    return base
 
 
 def _check_mode(policy: Policy) -> None:
@@ -230,6 +174,8 @@ def _check_mode(policy: Policy) -> None:
         raise PolicyError('network.reach: Local mode never leaves the LAN; set it to "lan"')
     if policy.mode is Mode.LOCAL and "wan" in policy.discovery.order:
         raise PolicyError('discovery.order: Local mode never leaves the LAN; remove "wan"')
+    if policy.mode is not Mode.INTERNET and policy.public != NO_SERVERS:
+        raise PolicyError("public: only Internet mode asks public servers; remove the table")
     if "cache" in policy.discovery.order and not policy.cache_enabled:
         raise PolicyError('discovery.order: there is no Cache to look at; remove "cache"')
 
@@ -242,7 +188,7 @@ def _trust(table: _Table, read: Callable[[str], bytes]) -> Trust | Root:
             raise PolicyError(f"trust.root: {error}") from error
         table.finish()
         return root
-    keys = table.take("keys", list, _texts)
+    keys = table.take("keys", list, texts)
     threshold = table.take("threshold", int, _at_least(1))
     table.finish()
     if len(set(keys)) != len(keys):
@@ -259,6 +205,15 @@ def _discovery(table: _Table) -> Discovery:
         window=table.take("window_seconds", int, _at_least(1)),
         urls=table.take("urls", list, urls_from),
         candidates=table.take("candidates", int, _at_least(1)),
+        routers=table.take("routers", list, routers_from),
+        gateways=table.take("gateways", list, gateways_from),
+    )
+    table.finish()
+    return found
+
+
+def _public(table: _Table) -> Servers:
+    found = Servers(
         routers=table.take("routers", list, routers_from),
         gateways=table.take("gateways", list, gateways_from),
     )
@@ -369,12 +324,6 @@ def _channel(text: str) -> str:
     return text
 
 
-def _texts(values: Sequence[Any]) -> tuple[str, ...]:
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError("holds something that is not a string")
-    return tuple(values)
-
-
 def _redirects(number: int) -> int:
     if not 0 <= number <= MAX_REDIRECTS:
         raise ValueError(f"{number} is not from 0 to {MAX_REDIRECTS}")
@@ -382,7 +331,7 @@ def _redirects(number: int) -> int:
 
 
 def _order(values: list[Any]) -> tuple[str, ...]:
-    order = _texts(values)
+    order = texts(values)
     unknown = [kind for kind in order if kind not in FINDERS]
     if unknown or not order or len(set(order)) != len(order):
         raise ValueError(f"use each of {', '.join(FINDERS)} at most once, and at least one")

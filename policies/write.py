@@ -52,11 +52,15 @@ class RootFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceUrls:
-    """Configured sources: URLs of manifests, base URLs of delegated routers and of gateways."""
+    """Configured sources: URLs of manifests, base URLs of delegated routers and of gateways.
+
+    ``public`` is whether Internet mode keeps the public servers of its shipped policy.
+    """
 
     urls: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    public: bool = True
 
 
 NO_SOURCES: Final = SourceUrls()
@@ -102,6 +106,8 @@ def render_policy(
     document["discovery"]["urls"] = list(sources.urls)
     document["discovery"]["routers"] = list(sources.routers)
     document["discovery"]["gateways"] = list(sources.gateways)
+    if not sources.public:
+        document.pop("public", None)
     document["shell"]["root"] = shell.root
     document["shell"]["unattended"] = shell.unattended
     if isinstance(trust, StaticKeys):

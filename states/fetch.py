@@ -144,7 +144,7 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     mirrors = tuple(_mirrors(base, manifest))
     return Sources(
         mirrors=mirrors,
-        gateways=policy.discovery.gateways,
+        gateways=policy.servers(announced=bool(boot.chain and boot.chain.announcers)).gateways,
         discovery=SourceDiscovery(
             partial(more_providers, ports, boot, DISCOVERY_SECONDS),
             known=mirrors,

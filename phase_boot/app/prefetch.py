@@ -52,8 +52,9 @@ from phase_boot.trust.client import Updater
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.url import BadUrl, Url, base_url, bases, below
-from policies.model import Mode, Policy, PolicyError, gateways_from
+from policies.model import Mode, Policy, PolicyError
 from policies.read import parse_policy, read_policy
+from policies.servers import gateways_from
 from policies.write import render_policy, trust_from_options
 
 MIB: Final = 1024 * 1024

@@ -13,7 +13,7 @@ from phase_boot.provider.gateway.upstream_records import UpstreamRecords
 from phase_boot.provider.http.forwarded import TrustedProxies
 from phase_boot.provider.serve import Settings
 from phase_boot.provider.serve import serve as run
-from policies.model import routers_from
+from policies.servers import routers_from
 
 if TYPE_CHECKING:
     import argparse

@@ -39,6 +39,12 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="trustless IPFS gateway (repeatable)",
     )
+    parser.add_argument(
+        "--no-public",
+        action="store_true",
+        help="leave out the public routers and gateways that Internet mode asks if the root names "
+        "an announcing key",
+    )
 
 
 def policy(options: argparse.Namespace) -> int:
@@ -63,6 +69,7 @@ def policy(options: argparse.Namespace) -> int:
                 urls=tuple(options.url),
                 routers=tuple(options.router),
                 gateways=tuple(options.gateway),
+                public=not options.no_public,
             ),
         )
     except (PolicyError, ValueError) as error:

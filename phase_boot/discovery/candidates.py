@@ -28,6 +28,7 @@ from phase_boot.ports.network import Link, link_towards
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.strict_json import canonical
 from policies.model import Mode
+from policies.servers import NO_SERVERS
 
 
 def discovery_query(boot: BootContext) -> DiscoveryQuery:
@@ -69,15 +70,16 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
     """
     policy = require(boot.policy, "a policy")
     rules, chain = policy.discovery, boot.chain
-    if chain is None or WAN not in rules.order or not (rules.routers or rules.gateways):
-        # The Shell searches too, and no root is loaded before the network is up.
+    # The Shell searches too, and no root is loaded before the network is up.
+    if chain is None or WAN not in rules.order or not chain.announcers:
         return None
-    if not chain.announcers:
+    servers = policy.servers(announced=True)
+    if servers == NO_SERVERS:
         return None
     return RecordQuery(
         names=tuple(IpnsName(keyid) for keyid in chain.announcers),
-        routers=rules.routers,
-        gateways=rules.gateways,
+        routers=servers.routers,
+        gateways=servers.gateways,
         now=require(boot.now, "the time"),
         reach=policy.network.reach,
         redirects=policy.network.redirects,

@@ -45,5 +45,5 @@ def foreign(arch: Arch, request: pytest.FixtureRequest) -> Path:
             by = ("--key", str(root_key), "--publisher", str(key), "--expires", "+3650d")
             program(str(PROGRAM), "root", "new", str(root.parent), "--channel", CHANNEL, *by)
         common = ("--arch", str(arch), "--channel", CHANNEL, "--root", str(root))
-        program(sys.executable, "-m", "image", "build", *common, "--out", str(stick))
+        program(sys.executable, "-m", "image", "build", *common, "--no-public", "--out", str(stick))
     return stick

@@ -37,6 +37,7 @@ def open_stick(arch: Arch, published: Published) -> Published:
     with build_lock(folder):
         program(
             *(sys.executable, "-m", "image", "build", "--arch", arch, "--channel", CHANNEL),
+            "--no-public",
             *("--root", str(folder / "roots" / "1.json"), "--out", str(stick), "--root-shell"),
         )
     return replace(published, stick=stick)

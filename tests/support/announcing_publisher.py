@@ -60,9 +60,10 @@ class Publisher:
         return self.run("announce", str(self.site), "--key", self.key("announcer"), *words)
 
     def policy(self, *words: str) -> Path:
-        """Write the policy of a machine that trusts the SITE's first root."""
+        """Write the policy of a machine that trusts the first root and asks no public server."""
         path = self.folder / "policy.toml"
-        text = self.run("policy", "--root", str(self.site / "root" / "1.json"), *words)
+        root = str(self.site / "root" / "1.json")
+        text = self.run("policy", "--no-public", "--root", root, *words)
         path.write_text(text.replace("window_seconds = 15", f"window_seconds = {WINDOW}"))
         return path
 

@@ -80,7 +80,7 @@ def _build(arch: Arch, folder: Path) -> None:
     authority = str(mirror_certificate().authority)
     for name, more in (("stick.img", ()), ("wan-stick.img", ("--router", f"https://{MIRROR}"))):
         out = ("--out", str(folder / name), "--ca", authority)
-        program(*builder, "build", *common, *out, *more)
+        program(*builder, "build", *common, "--no-public", *out, *more)
 
 
 def _read(arch: Arch, folder: Path) -> Published:

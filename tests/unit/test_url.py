@@ -24,7 +24,7 @@ from phase_boot.url import (
     below,
     scope_of,
 )
-from policies.model import gateways_from, urls_from
+from policies.servers import gateways_from, urls_from
 
 GOOD = {
     "http://10.0.0.1:8070": "http://10.0.0.1:8070",

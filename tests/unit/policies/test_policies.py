@@ -12,8 +12,9 @@ from phase_boot.drill.fakes import policy_table
 from phase_boot.drill.sample_manifest import PUBLISHER, UNTRUSTED_KEY
 from phase_boot.drill.sample_root import ROOT_1, root_document, signed_root
 from phase_boot.trust.signatures import Trust
-from policies.model import Mode, PolicyError, policy_from
+from policies.model import Mode, Policy, PolicyError, policy_from
 from policies.read import MAX_BYTES, read_policy
+from policies.servers import NO_SERVERS, Servers
 from policies.write import ROOT_NAME, SHIPPED, RootFile, SourceUrls, StaticKeys, render_policy
 from tests.support.manifests import SECOND
 from tests.support.roots import first_root
@@ -250,3 +251,56 @@ def test_a_policy_that_breaks_the_promise_of_its_mode_is_refused(
         table["discovery"] = policy_table()["discovery"] | {"order": ["lan", table["discovery"]]}
     with pytest.raises(PolicyError, match=named):
         policy_from(table)
+
+
+def rendered(mode: Mode, tmp_path: Path, **sources: Any) -> Policy:
+    path = tmp_path / "policy.toml"
+    whom = StaticKeys((PUBLISHER.keyid,))
+    text = render_policy(mode, trust=whom, channel="stable", sources=SourceUrls(**sources))
+    path.write_text(text)
+    return read_policy(path)
+
+
+def test_internet_alone_has_public_servers_and_only_for_an_announced_release(
+    tmp_path: Path,
+) -> None:
+    own = {"routers": ("http://router",), "gateways": ("http://gate",)}
+    policy = rendered(Mode.INTERNET, tmp_path, **own)
+    assert len(policy.public.routers) >= 2
+    assert len(policy.public.gateways) >= 2
+    assert policy.servers(announced=False) == Servers(**own)
+    assert policy.servers(announced=True) == Servers(**own).joined(policy.public)
+    for mode in (Mode.LOCAL, Mode.PRIVATE):
+        policy = rendered(mode, tmp_path, **own)
+        assert policy.servers(announced=True) == Servers(**own)
+
+
+def test_public_servers_can_be_left_out_and_removed_by_hand(tmp_path: Path) -> None:
+    assert rendered(Mode.INTERNET, tmp_path, public=False).public == NO_SERVERS
+    table = policy_table()
+    table.pop("public", None)
+    assert policy_from(table).public == NO_SERVERS
+
+
+@pytest.mark.parametrize("mode", ["local", "private"])
+def test_a_mode_that_promises_more_refuses_public_servers(mode: str) -> None:
+    table = policy_table() | {"mode": mode, "cache_enabled": mode == "local"}
+    table["discovery"] = table["discovery"] | {"order": ["lan"]}
+    table["network"] = table["network"] | {"reach": "lan"}
+    table["public"] = {"routers": ["https://router.example"], "gateways": []}
+    with pytest.raises(PolicyError, match="only Internet mode asks public servers"):
+        policy_from(table)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"routers": []}, "public.gateways: missing"),
+        ({"routers": [], "gateways": [], "more": 1}, "public.more: unknown"),
+        ({"routers": ["router.example"], "gateways": []}, "public.routers"),
+        ({"routers": [], "gateways": ["https://g.example/ipfs"]}, "public.gateways"),
+    ],
+)
+def test_a_table_of_public_servers_is_whole_or_refused(table: dict[str, Any], reason: str) -> None:
+    with pytest.raises(PolicyError, match=reason):
+        policy_from(policy_table() | {"public": table})

@@ -88,3 +88,16 @@ def test_a_policy_names_no_url_that_a_machine_would_refuse(
     output = capsys.readouterr()
     assert output.out == ""
     assert f"discovery.urls: {url!r} is no URL of a manifest: it" in output.err
+
+
+def test_the_public_servers_are_visible_and_an_option_leaves_them_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["policy", "--key", PUBLISHER.keyid]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert main([*words, "--no-public"]) == 0
+    without = capsys.readouterr().out
+    assert "\n[public]\n" in shown
+    assert "[public]" not in without
+    assert without.count("[network]") == 1

@@ -150,3 +150,30 @@ def test_a_machine_that_boots_from_this_network_asks_no_server_beyond_it() -> No
     scenario.lan_urls = [scenario.fetcher.manifest_url("mirror")]
     assert scenario.run() is State.TARGET
     assert not scenario.fetcher.servers[ROUTER].requests
+
+
+def with_public(scenario: Scenario) -> FakeServer:
+    """Move the router of a scenario to its public servers, and return it."""
+    scenario.platform.table["discovery"]["routers"] = []
+    scenario.platform.table["public"] = {"routers": [ROUTER], "gateways": ["http://gate"]}
+    scenario.fetcher.servers["http://gate"] = FakeServer({})
+    return scenario.fetcher.servers[ROUTER]
+
+
+def test_a_public_router_leads_to_the_mirror_where_the_root_names_an_announcing_key() -> None:
+    scenario = with_record(record())
+    router = with_public(scenario)
+    assert scenario.run() is State.TARGET
+    assert finders(scenario) == ["wan"]
+    assert router.requests
+
+
+def test_without_an_announcing_key_no_public_server_is_asked_for_anything() -> None:
+    scenario = with_record(record())
+    router = with_public(scenario)
+    scenario.platform.trusting(signed_root(root_document()))
+    scenario.fetcher.servers["http://mirror"] = server_with_chunks()
+    scenario.lan_urls = [scenario.fetcher.manifest_url("mirror")]
+    assert scenario.run() is State.TARGET
+    assert not router.requests
+    assert not scenario.fetcher.servers["http://gate"].requests
