@@ -38,6 +38,8 @@ _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _ZONE: Final = re.compile(r"[A-Za-z0-9._-]{1,15}")
 """Name of a Linux network interface (IFNAMSIZ)."""
 _ENCODED_WORD: Final = "xn--"
+_LOOPBACK: Final = 1
+_LAST_IPV4: Final = 2**32 - 1
 _TRANSLATED: Final = (IPv6Address("64:ff9b::"), 96)
 """Prefix of IPv6 addresses that embed an IPv4 address (RFC 6052)."""
 
@@ -247,7 +249,10 @@ def _scope(address: IPv4Address | IPv6Address) -> Scope:
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that ``address`` embeds, or None."""
+    """Return the IPv4 address that ``address`` embeds, or ``address`` itself."""
+    if _LOOPBACK < int(address) <= _LAST_IPV4:
+        # An IPv4-compatible address, which nothing uses any more (RFC 4291, section 2.5.5.1).
+        return IPv4Address(int(address))
     network, length = _TRANSLATED
     if int(address) >> (128 - length) == int(network) >> (128 - length):
         return IPv4Address(int(address) & 0xFFFFFFFF)

@@ -45,8 +45,12 @@ def _read(txt: bytes) -> None:
             )
         )
         assert len(urls) <= MAX_ADDRESSES
+        # Of keys that differ in case alone the first counts (RFC 6763, section 6.4).
+        mirrors = [
+            value for key, value in info.decoded_properties.items() if key.lower() == "mirror"
+        ]
         for url in urls:
-            _check(url, info.decoded_properties.get("mirror"), addresses)
+            _check(url, mirrors[0], addresses)
 
 
 def _check(url: str, mirror: str | None, addresses: tuple[str, ...]) -> None:
