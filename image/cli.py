@@ -76,6 +76,9 @@ def add_build(command: argparse.ArgumentParser) -> None:
         "--no-public", action="store_true", help="ask no public router or gateway of IPFS"
     )
     command.add_argument(
+        "--bootstrap", action="append", default=[], metavar="MULTIADDR", help="peer of a DHT"
+    )
+    command.add_argument(
         "--ca", type=Path, action="append", default=[], metavar="FILE", help=CA_HELP
     )
     command.add_argument(
@@ -158,6 +161,7 @@ def build_image(options: argparse.Namespace) -> None:
             routers=tuple(options.router),
             gateways=tuple(options.gateway),
             public=not options.no_public,
+            bootstrap=tuple(options.bootstrap),
             authorities=read_authorities(options.ca),
             shell=Shell(root=options.root_shell, unattended=not options.attended),
         ),

@@ -24,6 +24,7 @@ class TrustConfig:
         routers: base URLs of delegated routers.
         gateways: base URLs of trustless IPFS gateways.
         public: whether Internet mode may ask public routers and gateways.
+        bootstrap: multiaddrs of peers of a DHT.
         authorities: PEM certificates of authorities for HTTPS, besides Debian's.
         shell: what a person at the console may do, and whether the machine retries by itself.
     """
@@ -34,6 +35,7 @@ class TrustConfig:
     routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     public: bool = True
+    bootstrap: tuple[str, ...] = ()
     authorities: str = ""
     shell: Shell = SHIPPED_SHELL
 
@@ -57,6 +59,7 @@ def policy_files(config: TrustConfig) -> Mapping[str, str]:
                 routers=config.routers,
                 gateways=config.gateways,
                 public=config.public,
+                bootstrap=config.bootstrap,
             ),
             shell=config.shell,
         )

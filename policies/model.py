@@ -13,6 +13,7 @@ from phase_boot.content.version import Version
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.root import Root, load_trusted
 from phase_boot.trust.signatures import Trust
+from policies.bootstrap import bootstrap_from
 from policies.servers import NO_SERVERS, Servers, gateways_from, routers_from, texts, urls_from
 
 FINDERS: Final = ("lan", "wan", "url", "cache")
@@ -56,6 +57,8 @@ class Discovery:
         routers: base URLs of delegated routers, which are asked for the publisher's IPNS record.
         gateways: base URLs of trustless IPFS gateways, for artifacts that a manifest names by CID,
             and for the record.
+        bootstrap: multiaddrs of peers of a Kademlia DHT, each with its id, where a look-up of the
+            record begins.
     """
 
     order: tuple[str, ...]
@@ -64,6 +67,7 @@ class Discovery:
     candidates: int
     routers: tuple[str, ...]
     gateways: tuple[str, ...]
+    bootstrap: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,7 @@ def _discovery(table: _Table) -> Discovery:
         candidates=table.take("candidates", int, _at_least(1)),
         routers=table.take("routers", list, routers_from),
         gateways=table.take("gateways", list, gateways_from),
+        bootstrap=table.take("bootstrap", list, bootstrap_from),
     )
     table.finish()
     return found

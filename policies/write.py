@@ -55,12 +55,14 @@ class SourceUrls:
     """Configured sources: URLs of manifests, base URLs of delegated routers and of gateways.
 
     ``public`` is whether Internet mode keeps the public servers of its shipped policy.
+    ``bootstrap`` holds multiaddrs of peers of a DHT.
     """
 
     urls: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     public: bool = True
+    bootstrap: tuple[str, ...] = ()
 
 
 NO_SOURCES: Final = SourceUrls()
@@ -108,6 +110,7 @@ def render_policy(
     document["discovery"]["gateways"] = list(sources.gateways)
     if not sources.public:
         document.pop("public", None)
+    document["discovery"]["bootstrap"] = list(sources.bootstrap)
     document["shell"]["root"] = shell.root
     document["shell"]["unattended"] = shell.unattended
     if isinstance(trust, StaticKeys):

@@ -75,6 +75,8 @@ async def _try_method(ports: Ports, boot: BootContext, images: Images) -> Step:
     # A filesystem with an open file cannot be unmounted. The kernel has copies of the images.
     images.close()
     await ports.store_opener.release()
+    # What talks to strangers ends before the jump.
+    await ports.dht.stop()
     version = str(manifest.version)
     # A negative number would make the journal invalid for `replay`.
     peak = max(0, ports.platform.rss_peak())

@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from random import random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from phase_boot.adapters.finders.dht import DhtFinder
 from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder, UrlFinder
 from phase_boot.adapters.finders.lan_providers import LanProviders
@@ -20,6 +21,7 @@ from phase_boot.adapters.system.linux_platform import LinuxPlatform
 from phase_boot.adapters.system.service_manager import ServiceManager
 from phase_boot.adapters.system.sinks import JournalUnusable
 from phase_boot.adapters.system.system_clock import SystemClock
+from phase_boot.adapters.wan.libp2p_client import Libp2pClient, command
 from phase_boot.journal.journal import Journal
 from phase_boot.journal.run_events import RunEnded, RunInterrupted
 from phase_boot.machine.boot import BootContext, Failure
@@ -28,6 +30,7 @@ from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Ports
 from phase_boot.machine.registry import RegistryError, installed_handlers
 from phase_boot.privsep.client import WorkerClient
+from phase_boot.sandbox.process import NOBODY
 
 if TYPE_CHECKING:
     from phase_boot.app.environment import Environment, Settings
@@ -83,14 +86,22 @@ async def _run(
         journal.emit(RunInterrupted(lines=len(environment.earlier)))
     network = worker.client()
     providers = LanProviders(network)
+    dht = Libp2pClient(command(NOBODY if environment.in_seed else None))
     platform = LinuxPlatform(policy=settings.policy, mode=settings.mode, url=settings.url)
     ports = Ports(
         clock=clock,
         platform=platform,
         privacy=environment.privacy,
         network=environment.network,
-        finders=(providers, RecordFinder(network, providers), UrlFinder(), CachedManifestFinder()),
+        finders=(
+            providers,
+            RecordFinder(network, providers),
+            DhtFinder(dht),
+            UrlFinder(),
+            CachedManifestFinder(),
+        ),
         fetcher=network,
+        dht=dht,
         peer_sharing=worker.peer_channel(),
         store_opener=environment.store_opener,
         kexec=environment.kexec,
@@ -106,7 +117,10 @@ async def _run(
         failure=Failure(name="Failed", sentence=FAILED_BEFORE) if settings.ask else None,
         unattended=environment.in_seed or settings.unattended,
     )
-    end, boot = await _while_alive(network, drive(installed_handlers(), ports, boot))
+    try:
+        end, boot = await _while_alive(network, drive(installed_handlers(), ports, boot))
+    finally:
+        await dht.stop()
     journal.emit(RunEnded(state=end, rss_peak=platform.rss_peak()))
     journal.flush()
     return end, boot

@@ -45,6 +45,13 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
         help="leave out the public routers and gateways that Internet mode asks if the root names "
         "an announcing key",
     )
+    parser.add_argument(
+        "--bootstrap",
+        action="append",
+        default=[],
+        metavar="MULTIADDR",
+        help="peer of a Kademlia DHT, with its id, where a look-up begins (repeatable)",
+    )
 
 
 def policy(options: argparse.Namespace) -> int:
@@ -70,6 +77,7 @@ def policy(options: argparse.Namespace) -> int:
                 routers=tuple(options.router),
                 gateways=tuple(options.gateway),
                 public=not options.no_public,
+                bootstrap=tuple(options.bootstrap),
             ),
         )
     except (PolicyError, ValueError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Final
 
 from phase_boot.content.arch import Arch
 from phase_boot.discovery.search import NetworkWatch, search
@@ -27,8 +28,11 @@ from phase_boot.ports.finder import (
 from phase_boot.ports.network import Link, link_towards
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.strict_json import canonical
-from policies.model import Mode
+from policies.model import Mode, Reach
 from policies.servers import NO_SERVERS
+
+DHT_DELAY_SECONDS: Final = 0.7
+"""Time in which this network and the policy's servers may make a look-up in the DHT needless."""
 
 
 def discovery_query(boot: BootContext) -> DiscoveryQuery:
@@ -74,7 +78,9 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
     if chain is None or WAN not in rules.order or not chain.announcers:
         return None
     servers = policy.servers(announced=True)
-    if servers == NO_SERVERS:
+    # The kernel does not keep the process that speaks libp2p within the networks of this machine.
+    bootstrap = rules.bootstrap if policy.network.reach is Reach.INTERNET else ()
+    if servers == NO_SERVERS and not bootstrap:
         return None
     return RecordQuery(
         names=tuple(IpnsName(keyid) for keyid in chain.announcers),
@@ -86,6 +92,8 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
         newest=boot.records,
         # In Private no machine is told more than it has to know.
         ask_lan=policy.mode is Mode.INTERNET and LAN in rules.order,
+        bootstrap=bootstrap,
+        dht_delay=DHT_DELAY_SECONDS if LAN in rules.order else 0.0,
     )
 
 

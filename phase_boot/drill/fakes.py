@@ -45,6 +45,7 @@ def policy_table(**changes: Any) -> dict[str, Any]:
             "candidates": 4,
             "routers": [],
             "gateways": [],
+            "bootstrap": [],
         },
         "network": {"wait_seconds": 20, "reach": "internet"},
         "limits": {"attempts": 3, "cache_mib": 64, "slowest_kib_per_second": 1},

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from phase_boot.adapters.finders.dht import DhtFinder
 from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder
 from phase_boot.adapters.finders.lan_providers import LanProviders
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
+from phase_boot.drill.fake_dht import FakeDht
 from phase_boot.drill.fake_network import FakeNetwork
 from phase_boot.drill.fake_peers import FakePeerSharing
 from phase_boot.drill.fake_privacy import FakePrivacy
@@ -51,6 +53,7 @@ class Scenario:
     platform: FakePlatform = field(default_factory=FakePlatform)
     privacy: FakePrivacy = field(default_factory=FakePrivacy)
     network: FakeNetwork = field(default_factory=FakeNetwork)
+    dht: FakeDht = field(default_factory=FakeDht)
     cache: FakeCache = field(default_factory=FakeCache)
     kexec: FakeKexec = field(default_factory=FakeKexec)
     loader: FakeLoader = field(default_factory=FakeLoader)
@@ -103,10 +106,12 @@ class Scenario:
             finders=(
                 providers,
                 RecordFinder(self.fetcher, providers, chance=Random("head start").random),
+                DhtFinder(self.dht),
                 FakeFinder([], kind="url"),
                 CachedManifestFinder(),
             ),
             fetcher=self.fetcher,
+            dht=self.dht,
             peer_sharing=self.peer_sharing or FakePeerSharing(self.fetcher),
             store_opener=self.cache,
             kexec=self.kexec,

@@ -45,6 +45,7 @@ from phase_boot.trust.ipns_name import IpnsName
 
 PEER: Final = "http://10.0.0.9:7000"
 RECORD_PATH: Final = f"routing/v1/ipns/{IpnsName(ANNOUNCER.keyid)}"
+BOOTSTRAP: Final = "/ip4/10.0.0.8/tcp/4001/p2p/12D3KooWN23oVDV3Bm7JjRyG2fq5VQBwMxqGEcm7QyWwSRNpXYdv"
 OLD: Final = b"an artifact of an older version " * 100
 OLDER_KERNEL: Final = bzimage(b"kernel of an older version")
 UNSIGNED_KERNEL: Final = bzimage(b"an unsigned kernel")
@@ -108,6 +109,17 @@ def wan() -> Scenario:
     }
     for name, raw in (("router", record()), ("liar", record(key=UNTRUSTED_KEY))):
         scenario.fetcher.servers[f"http://{name}"] = FakeServer({RECORD_PATH: raw})
+    return scenario
+
+
+def dht() -> Scenario:
+    """No provider and no server has the publisher's record, but peers of a DHT have it.
+
+    One of them has a record of a foreign key.
+    """
+    scenario = wan()
+    scenario.platform.table["discovery"] |= {"routers": [], "bootstrap": [BOOTSTRAP]}
+    scenario.dht.peers = [None, record(key=UNTRUSTED_KEY), record(), record(), record()]
     return scenario
 
 
@@ -203,6 +215,7 @@ SCENARIOS: Final[Mapping[str, Callable[[], Scenario]]] = MappingProxyType(
             internet,
             peer_sharing,
             wan,
+            dht,
             local,
             private,
             permanent_address,

@@ -10,6 +10,7 @@ from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import BootError
 from phase_boot.machine.graph import State, Trigger, triggers_of
 from phase_boot.ports.clock import Clock
+from phase_boot.ports.dht import Dht
 from phase_boot.ports.fetcher import Fetcher
 from phase_boot.ports.finder import Finder
 from phase_boot.ports.journal import JournalReader
@@ -35,6 +36,7 @@ class Ports:
     network: Network
     finders: tuple[Finder, ...]
     fetcher: Fetcher
+    dht: Dht
     peer_sharing: PeerSharing
     store_opener: StoreOpener
     kexec: Kexec

@@ -42,6 +42,10 @@ class RecordQuery:
     """Base URLs of delegated routers."""
     gateways: tuple[str, ...]
     """Base URLs of trustless gateways, for the record and for the manifest that it names."""
+    bootstrap: tuple[str, ...] = ()
+    """Multiaddrs of peers with which a look-up in the DHT begins; none, none is asked."""
+    dht_delay: float = 0.0
+    """Seconds before the DHT is asked, in which something nearer may be found."""
     now: datetime
     reach: Reach
     redirects: int

@@ -55,3 +55,27 @@ def test_a_record_and_a_release_of_another_node_are_had_by_a_router_and_gateway(
     assert {event["source"] for event in of(events, "fetch.done")} == {gateway.gateway_url}
     assert publisher.stored() == set(FILES.values())
     assert len(of(events, "record.accepted")) == 1
+
+
+def test_a_record_that_only_peers_of_the_dht_have_leads_to_the_release(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    without_routing = {"Routing.Type": "none"}
+    with (
+        kubo_node(tmp_path / "holder") as holder,
+        kubo_node(tmp_path / "entry") as entry,
+        kubo_node(tmp_path / "gateway", settings=without_routing) as gateway,
+    ):
+        holder.connect(entry)
+        gateway.api("swarm/connect", holder.address)
+        publisher.announce("--mirror", NO_MIRROR, "--kubo", holder.api_url, "--import")
+        policy = publisher.policy("--bootstrap", entry.address, "--gateway", gateway.gateway_url)
+        # The host's own network is not searched.
+        policy.write_text(policy.read_text().replace('["lan", "wan", "url"]', '["wan"]'))
+        status, events = dry_run(policy)
+    assert status == 0, events
+    ignored = [event["reason"] for event in of(events, "reply.ignored")]
+    assert any(gateway.gateway_url in reason for reason in ignored)
+    assert publisher.stored() == set(FILES.values())
+    (accepted,) = of(events, "record.accepted")
+    assert accepted["name"] in publisher.record().name

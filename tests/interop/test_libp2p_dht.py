@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -33,12 +32,6 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KuboNode]]:
         yield nodes
 
 
-def address_of(node: KuboNode) -> str:
-    """Return the TCP address of a node, with its id."""
-    addresses: list[str] = json.loads(node.api("id"))["Addresses"]
-    return next(each for each in addresses if "/tcp/" in each)
-
-
 def put(node: KuboNode, key: SigningKey, sequence: int) -> bytes:
     """Publish a record into the DHT of a node."""
     validity = datetime.now(UTC) + timedelta(hours=48)
@@ -52,14 +45,12 @@ def test_a_record_is_found_from_one_peer_of_the_dht(swarm: list[KuboNode]) -> No
     name = IpnsName(key.keyid)
     raw = put(swarm[1], key, 7)
     with libp2p_process() as node:
-        answers = node.ask(
-            op="record", name=str(name), bootstrap=[address_of(swarm[2])], seconds=10
-        )
+        answers = node.ask(op="record", name=str(name), bootstrap=[swarm[2].address], seconds=10)
     records = {base64.b64decode(each["record"]) for each in answers if "record" in each}
     assert [verify_record(each, name, datetime.now(UTC)).sequence for each in records] == [7]
     assert records == {raw}
     answered = {each["answered"] for each in answers if "answered" in each}
-    assert answered == {address_of(each) for each in swarm}
+    assert answered == {each.address for each in swarm}
     assert answers[-1]["end"] == {"peers": NODES, "refused": 0}
 
 
@@ -67,8 +58,8 @@ def test_the_providers_of_a_block_are_found(swarm: list[KuboNode]) -> None:
     cid = swarm[3].add(b"a block of the provider")
     swarm[3].api("routing/provide", cid)
     with libp2p_process() as node:
-        answers = node.ask(op="providers", cid=cid, bootstrap=[address_of(swarm[1])], seconds=10)
+        answers = node.ask(op="providers", cid=cid, bootstrap=[swarm[1].address], seconds=10)
     providers = [each["provider"] for each in answers if "provider" in each]
-    address, _, peer = address_of(swarm[3]).partition("/p2p/")
+    address, _, peer = swarm[3].address.partition("/p2p/")
     assert [each["peer"] for each in providers] == [peer]
     assert address in providers[0]["addresses"]

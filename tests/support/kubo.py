@@ -143,10 +143,15 @@ class KuboNode:
             self.api("pin/rm", *pins)
         self.api("repo/gc")
 
+    @property
+    def address(self) -> str:
+        """Its TCP address, with its peer id."""
+        addresses: list[str] = json.loads(self.api("id"))["Addresses"]
+        return next(each for each in addresses if "/tcp/" in each)
+
     def connect(self, other: KuboNode) -> None:
         """Connect the node with another one, and wait until each is in the other's DHT table."""
-        addresses = json.loads(other.api("id"))["Addresses"]
-        self.api("swarm/connect", next(each for each in addresses if "/tcp/" in each))
+        self.api("swarm/connect", other.address)
         deadline = time.monotonic() + SECONDS
         while not (self.dht_peers() and other.dht_peers()):
             assert time.monotonic() < deadline, "the nodes are not in each other's DHT table"

@@ -21,8 +21,8 @@ from random import random
 from typing import Final
 
 from phase_boot.adapters.finders.lan_providers import LanProviders
+from phase_boot.adapters.finders.record_candidates import record_candidates
 from phase_boot.adapters.finders.record_requests import RecordRequests
-from phase_boot.content.cid import Cid
 from phase_boot.ports.fetcher import Fetcher, FetchFailed
 from phase_boot.ports.finder import WAN, Candidate, DiscoveryQuery, Ignored, RecordQuery
 from phase_boot.trust.ipns_name import IpnsName
@@ -33,7 +33,7 @@ from phase_boot.trust.ipns_record import (
     verify_record,
 )
 from phase_boot.trust.refusals import Refusal
-from phase_boot.url import BadUrl, announced, below
+from phase_boot.url import below
 from policies.model import Reach
 
 RECORD_SECONDS: Final = 3.0
@@ -98,7 +98,7 @@ class RecordFinder:
                     yield Ignored(f"{url}: {refusal}")
                     continue
                 newest[found.name] = found
-                for each in _candidates(found, query):
+                for each in record_candidates(found, query):
                     yield each
 
     async def _ask_lan_first(self, requests: RecordRequests, query: RecordQuery) -> None:
@@ -168,26 +168,3 @@ def _urls_of(name: IpnsName, query: RecordQuery) -> Iterator[str]:
         yield below(router, _routed(name))
     for gateway in query.gateways:
         yield below(gateway, f"ipns/{name}?format=ipns-record")
-
-
-def _candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Candidate | Ignored]:
-    """Yield the URLs of the manifest that a record names for the machine.
-
-    A mirror's address must not be of this machine or of one link: a thief of the announcing key
-    must not choose among the services that only this machine reaches.
-    """
-    place = record.announcement.places.get((query.channel, query.arch))
-    if place is None or query.records is None:
-        return
-    for url in place.mirrors:
-        try:
-            yield Candidate(url=str(announced(url)), finder=WAN, record=record)
-        except BadUrl as error:
-            yield Ignored(f"a mirror in the record of {record.name}: {error}")
-    for gateway in query.records.gateways:
-        yield Candidate(url=_by_cid(gateway, place.manifest_cid), finder=WAN, record=record)
-
-
-def _by_cid(gateway: str, cid: Cid) -> str:
-    """Return the URL of a block at a gateway."""
-    return below(gateway, f"ipfs/{cid}?format=raw")

@@ -20,6 +20,7 @@ from tests.support.manifests import SECOND
 from tests.support.roots import first_root
 
 URL = "http://192.0.2.1/m.json"
+PEER = "12D3KooWN23oVDV3Bm7JjRyG2fq5VQBwMxqGEcm7QyWwSRNpXYdv"
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -137,6 +138,15 @@ def test_a_root_that_would_boot_nothing_is_refused_when_it_is_built(
         (("discovery", "gateways"), ["http://gate/\n"], "no base URL of a gateway"),
         (("discovery", "gateways"), ["http://gate/ipfs/"], "what stands before /ipfs"),
         (("discovery", "gateways"), [f"http://g{n}" for n in range(17)], "name 16 at most"),
+        (("discovery", "bootstrap"), ["node.example"], "no address of a peer"),
+        (("discovery", "bootstrap"), ["/ip4/192.0.2.7/tcp/4001"], "write one like"),
+        (("discovery", "bootstrap"), [f"/dns4/node/tcp/443/tls/http/p2p/{PEER}"], "write one"),
+        (("discovery", "bootstrap"), [f"/dnsaddr/node.example/p2p/{PEER}"], "no protocol of"),
+        (
+            ("discovery", "bootstrap"),
+            [f"/ip4/192.0.2.7/tcp/{n}/p2p/{PEER}" for n in range(1, 34)],
+            "name 32 at most",
+        ),
         (("discovery", "routers"), ["router.example"], "no base URL of a router"),
         (("discovery", "routers"), ["http://router/routing/v1"], "what stands before /routing/v1"),
         (("discovery", "routers"), [f"http://r{n}" for n in range(9)], "name 8 at most"),

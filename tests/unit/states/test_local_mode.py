@@ -36,6 +36,7 @@ def table(**changes: Any) -> dict[str, Any]:
             "candidates": 4,
             "routers": [],
             "gateways": [],
+            "bootstrap": [],
         },
         "network": {"wait_seconds": 20, "reach": "lan"},
     }

@@ -1,0 +1,33 @@
+"""The candidates that an accepted IPNS record names: its mirrors, and the manifest by its CID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from phase_boot.content.cid import Cid
+from phase_boot.ports.finder import WAN, Candidate, DiscoveryQuery, Ignored
+from phase_boot.trust.ipns_record import IpnsRecord
+from phase_boot.url import BadUrl, announced, below
+
+
+def record_candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Candidate | Ignored]:
+    """Yield the URLs of the manifest that a record names for the machine.
+
+    A mirror's address must not be of this machine or of one link: a thief of the announcing key
+    must not choose among the services that only this machine reaches.
+    """
+    place = record.announcement.places.get((query.channel, query.arch))
+    if place is None or query.records is None:
+        return
+    for url in place.mirrors:
+        try:
+            yield Candidate(url=str(announced(url)), finder=WAN, record=record)
+        except BadUrl as error:
+            yield Ignored(f"a mirror in the record of {record.name}: {error}")
+    for gateway in query.records.gateways:
+        yield Candidate(url=_by_cid(gateway, place.manifest_cid), finder=WAN, record=record)
+
+
+def _by_cid(gateway: str, cid: Cid) -> str:
+    """Return the URL of a block at a gateway."""
+    return below(gateway, f"ipfs/{cid}?format=raw")
