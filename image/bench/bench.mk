@@ -12,6 +12,10 @@ bench-fetch: setup ## measure downloads beside curl, aria2c and libtorrent, RUNS
 	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) aria2"
 	$(RUN) --group bench python -m image.bench.fetch --runs $(RUNS)
 
+.PHONY: bench-wan
+bench-wan: setup kubo ## measure finding and fetching beyond the LAN beside kubo and curl, RUNS times
+	$(RUN) --group bench python -m image.bench.wan --runs $(RUNS)
+
 .PHONY: bench-update
 bench-update: setup ## bytes of an update beside zsync, rsync, casync and xdelta3
 	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) zsync rsync casync xdelta3"

@@ -187,17 +187,9 @@ def kubo_node(
     """
     if not IPFS.is_file():
         absent("kubo is not built: run `make kubo`")
-    environment = {
-        "IPFS_PATH": str(repo),
-        "HOME": str(repo),
-        "IPFS_TELEMETRY": "off",
-        "GOLOG_LOG_LEVEL": "error",
-        "GOMAXPROCS": "2",
-        **({} if authority is None else {"SSL_CERT_FILE": str(authority)}),
-    }
-    words = ["init", "--profile=autoconf-off"]
-    subprocess.run([IPFS, *words], env=environment, check=True, capture_output=True)
-    _configure(repo / "config", {**_ALONE, **(settings or {})})
+    configure_repo(repo, settings or {})
+    trusted = {} if authority is None else {"SSL_CERT_FILE": str(authority)}
+    environment = {**environment_of(repo), **trusted}
     words = ["daemon", *(["--offline"] if offline else [])]
     with (repo / "daemon.log").open("wb") as log:
         process = subprocess.Popen([IPFS, *words], env=environment, stdout=log, stderr=log)
@@ -212,9 +204,24 @@ def kubo_node(
             process.wait()
 
 
-def _configure(file: Path, settings: Mapping[str, object]) -> None:
+def environment_of(repo: Path) -> dict[str, str]:
+    """Return the environment of each command of the node whose files are in ``repo``."""
+    return {
+        "IPFS_PATH": str(repo),
+        "HOME": str(repo),
+        "IPFS_TELEMETRY": "off",
+        "GOLOG_LOG_LEVEL": "error",
+        "GOMAXPROCS": "2",
+    }
+
+
+def configure_repo(repo: Path, settings: Mapping[str, object]) -> None:
+    """Make the files of a node that reaches no other machine, with further ``settings``."""
+    words = ["init", "--profile=autoconf-off"]
+    subprocess.run([IPFS, *words], env=environment_of(repo), check=True, capture_output=True)
+    file = repo / "config"
     whole = json.loads(file.read_text())
-    for name, value in settings.items():
+    for name, value in {**_ALONE, **settings}.items():
         *sections, key = name.split(".")
         place = whole
         for section in sections:
