@@ -39,7 +39,10 @@ GRACE: Final = 30.0
 """Seconds beyond its budget after which a handler that ignores cancellation is abandoned."""
 WIPING: Final = ("init_on_free", "1")
 """The parameter that the handoff adds to the command line in Private mode only."""
-NETWORK_MEMBERS: Final = ("Finder.", "Fetcher.", "PeerSharing.", "Kexec.load", "Kexec.jump")
+NETWORK_MEMBERS: Final = (
+    *("Dht.records", "Finder.", "Fetcher.", "PeerSharing."),
+    *("Kexec.load", "Kexec.jump"),
+)
 """Members that use the network or start the target."""
 MAX_PAUSE: Final = max(backoff.longest for backoff in SCHEDULE.values())
 LIES: Final = frozenset({FaultKind.CORRUPT, FaultKind.LIE, FaultKind.TEAR})

@@ -24,6 +24,7 @@ from phase_boot.machine.driver import drive
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.registry import total
+from phase_boot.ports.dht import Dht
 from phase_boot.store.disk import Disk, Folder
 
 MAX_SECONDS: Final = 30 * 86_400.0
@@ -126,6 +127,9 @@ async def _drive(run: Run, sinks: Sequence[Sink]) -> tuple[State, BootContext]:
     faulty = replace(scenario.cache, **disks)
     plain: FakeCache = scenario.cache
     scenario.cache = faulty
+    # The finder keeps the port that it is made with.
+    asked: Any = Faulty(Dht, scenario.dht, plan)
+    scenario.asked_dht = asked
     try:
         journal = Journal(
             [scenario.journal, *sinks, Faulty(Sink, MemorySink(), plan)],
@@ -139,6 +143,7 @@ async def _drive(run: Run, sinks: Sequence[Sink]) -> tuple[State, BootContext]:
         plan.state = "outside"
         plain.released, plain.mounted = faulty.released, faulty.mounted
         scenario.cache = plain
+        scenario.asked_dht = None
 
 
 def _observed(handler: Handler, run: Run) -> Handler:

@@ -35,6 +35,7 @@ from phase_boot.machine.driver import drive
 from phase_boot.machine.graph import State
 from phase_boot.machine.handler import Handler, Ports
 from phase_boot.machine.registry import installed_handlers, total
+from phase_boot.ports.dht import Dht
 from phase_boot.ports.finder import Finder
 from phase_boot.ports.peer_sharing import PeerSharing
 
@@ -54,6 +55,8 @@ class Scenario:
     privacy: FakePrivacy = field(default_factory=FakePrivacy)
     network: FakeNetwork = field(default_factory=FakeNetwork)
     dht: FakeDht = field(default_factory=FakeDht)
+    asked_dht: Dht | None = None
+    """What the finder of the DHT asks; without one it is ``dht``."""
     cache: FakeCache = field(default_factory=FakeCache)
     kexec: FakeKexec = field(default_factory=FakeKexec)
     loader: FakeLoader = field(default_factory=FakeLoader)
@@ -106,7 +109,7 @@ class Scenario:
             finders=(
                 providers,
                 RecordFinder(self.fetcher, providers, chance=Random("head start").random),
-                DhtFinder(self.dht),
+                DhtFinder(self.asked_dht or self.dht),
                 FakeFinder([], kind="url"),
                 CachedManifestFinder(),
             ),
