@@ -16,7 +16,10 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
+from io import BytesIO
 from typing import Any, Final
+
+from phase_boot.content import varint
 
 UNUSED: Final = (
     "libp2p.crypto.authenticated_encryption",
@@ -38,6 +41,7 @@ UNUSED: Final = (
     "libp2p.transport.webtransport",
     # Libraries that only the modules above use, or ones that are kept use for what does not occur.
     "aioquic",
+    "baseconv",
     "blake3",
     "coincurve",
     "dns",
@@ -132,3 +136,24 @@ class _UnusedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def install() -> None:
     """Put the stand-ins before all other finders of modules."""
     sys.meta_path.insert(0, _UnusedFinder())
+    sys.modules["varint"] = _varint_module()
+
+
+def _varint_module() -> types.ModuleType:
+    """Return our varints in the place of a package that has no wheel, and no bound for a number."""
+    module = types.ModuleType("varint")
+
+    def decode_stream(stream: BytesIO) -> int:
+        data = bytearray()
+        while byte := stream.read(1):
+            data += byte
+            if byte[0] < 0x80 or len(data) > varint.MAX_BYTES:  # noqa: PLR2004 - the last byte
+                break
+        return varint.decode(data)[0]
+
+    vars(module).update(
+        encode=varint.encode,
+        decode_bytes=lambda data: varint.decode(data)[0],
+        decode_stream=decode_stream,
+    )
+    return module
