@@ -73,7 +73,7 @@ def add_build(command: argparse.ArgumentParser) -> None:
         "--gateway", action="append", default=[], metavar="URL", help="additional IPFS gateway"
     )
     command.add_argument(
-        "--no-public", action="store_true", help="ask no public router or gateway of IPFS"
+        "--no-public", action="store_true", help="ask no public router, gateway or DHT of IPFS"
     )
     command.add_argument(
         "--bootstrap", action="append", default=[], metavar="MULTIADDR", help="peer of a DHT"

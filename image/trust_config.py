@@ -23,7 +23,7 @@ class TrustConfig:
         urls: manifest URLs to try.
         routers: base URLs of delegated routers.
         gateways: base URLs of trustless IPFS gateways.
-        public: whether Internet mode may ask public routers and gateways.
+        public: whether Internet mode may ask public routers, gateways and the DHT.
         bootstrap: multiaddrs of peers of a DHT.
         authorities: PEM certificates of authorities for HTTPS, besides Debian's.
         shell: what a person at the console may do, and whether the machine retries by itself.

@@ -130,11 +130,12 @@ class Policy:
     """Public servers, which Internet mode asks only if the root names an announcing key."""
 
     def servers(self, *, announced: bool) -> Servers:
-        """Return the routers and gateways that this boot may ask.
+        """Return the routers, gateways and peers of a DHT that this boot may ask.
 
         ``announced`` is whether the newest root names an announcing key.
         """
-        own = Servers(routers=self.discovery.routers, gateways=self.discovery.gateways)
+        rules = self.discovery
+        own = Servers(routers=rules.routers, gateways=rules.gateways, bootstrap=rules.bootstrap)
         return own.joined(self.public) if announced else own
 
 
@@ -221,6 +222,7 @@ def _public(table: _Table) -> Servers:
     found = Servers(
         routers=table.take("routers", list, routers_from),
         gateways=table.take("gateways", list, gateways_from),
+        bootstrap=table.take("bootstrap", list, bootstrap_from),
     )
     table.finish()
     return found

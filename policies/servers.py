@@ -18,16 +18,21 @@ _ROUTER_PATH: Final = "/routing/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """Base URLs of delegated routers and of trustless IPFS gateways."""
+    """Base URLs of delegated routers and trustless IPFS gateways, and peers of a DHT.
+
+    ``bootstrap`` holds the multiaddrs of the peers where a look-up in the DHT begins.
+    """
 
     routers: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = ()
 
     def joined(self, others: Servers) -> Servers:
         """Return these servers and then ``others``, each once."""
         return Servers(
             routers=tuple(dict.fromkeys((*self.routers, *others.routers))),
             gateways=tuple(dict.fromkeys((*self.gateways, *others.gateways))),
+            bootstrap=tuple(dict.fromkeys((*self.bootstrap, *others.bootstrap))),
         )
 
 

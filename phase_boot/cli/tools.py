@@ -42,8 +42,8 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-public",
         action="store_true",
-        help="leave out the public routers and gateways that Internet mode asks if the root names "
-        "an announcing key",
+        help="leave out the public routers, gateways and DHT peers that Internet mode asks if the "
+        "root names an announcing key",
     )
     parser.add_argument(
         "--bootstrap",

@@ -29,10 +29,16 @@ from phase_boot.ports.network import Link, link_towards
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.strict_json import canonical
 from policies.model import Mode, Reach
-from policies.servers import NO_SERVERS
+from policies.servers import NO_SERVERS, Servers
 
 DHT_DELAY_SECONDS: Final = 0.7
-"""Time in which this network and the policy's servers may make a look-up in the DHT needless."""
+"""Time in which this network may make a look-up in the DHT needless."""
+DHT_AFTER_SERVERS_SECONDS: Final = 1.2
+"""The same where servers are asked for the record: what they have is taken after 1 s (Discover).
+
+So a boot by their record starts no look-up, and machines that share an address exhaust no peer's
+limit for it.
+"""
 
 
 def discovery_query(boot: BootContext) -> DiscoveryQuery:
@@ -78,9 +84,10 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
     if chain is None or WAN not in rules.order or not chain.announcers:
         return None
     servers = policy.servers(announced=True)
-    # The kernel does not keep the process that speaks libp2p within the networks of this machine.
-    bootstrap = rules.bootstrap if policy.network.reach is Reach.INTERNET else ()
-    if servers == NO_SERVERS and not bootstrap:
+    if policy.network.reach is not Reach.INTERNET:
+        # The kernel does not keep the process that speaks libp2p within this machine's networks.
+        servers = replace(servers, bootstrap=())
+    if servers == NO_SERVERS:
         return None
     return RecordQuery(
         names=tuple(IpnsName(keyid) for keyid in chain.announcers),
@@ -92,9 +99,17 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
         newest=boot.records,
         # In Private no machine is told more than it has to know.
         ask_lan=policy.mode is Mode.INTERNET and LAN in rules.order,
-        bootstrap=bootstrap,
-        dht_delay=DHT_DELAY_SECONDS if LAN in rules.order else 0.0,
+        bootstrap=servers.bootstrap,
+        dht_delay=_dht_delay(rules.order, servers),
     )
+
+
+def _dht_delay(order: tuple[str, ...], servers: Servers) -> float:
+    """Return the seconds before a look-up in the DHT; none where no network is searched first."""
+    if LAN not in order:
+        return 0.0
+    asks_servers = servers.routers or servers.gateways
+    return DHT_AFTER_SERVERS_SECONDS if asks_servers else DHT_DELAY_SECONDS
 
 
 def _newest_manifest(boot: BootContext, channel: str, arch: Arch) -> bytes | None:

@@ -21,6 +21,7 @@ from tests.support.roots import first_root
 
 URL = "http://192.0.2.1/m.json"
 PEER = "12D3KooWN23oVDV3Bm7JjRyG2fq5VQBwMxqGEcm7QyWwSRNpXYdv"
+BOOTSTRAP = f"/dns4/node.example/tcp/4001/p2p/{PEER}"
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -263,6 +264,10 @@ def test_a_policy_that_breaks_the_promise_of_its_mode_is_refused(
         policy_from(table)
 
 
+def whole(**changes: list[str]) -> dict[str, list[str]]:
+    return {"routers": [], "gateways": [], "bootstrap": []} | changes
+
+
 def rendered(mode: Mode, tmp_path: Path, **sources: Any) -> Policy:
     path = tmp_path / "policy.toml"
     whom = StaticKeys((PUBLISHER.keyid,))
@@ -274,10 +279,11 @@ def rendered(mode: Mode, tmp_path: Path, **sources: Any) -> Policy:
 def test_internet_alone_has_public_servers_and_only_for_an_announced_release(
     tmp_path: Path,
 ) -> None:
-    own = {"routers": ("http://router",), "gateways": ("http://gate",)}
+    own = {"routers": ("http://router",), "gateways": ("http://gate",), "bootstrap": (BOOTSTRAP,)}
     policy = rendered(Mode.INTERNET, tmp_path, **own)
     assert len(policy.public.routers) >= 2
     assert len(policy.public.gateways) >= 2
+    assert len(policy.public.bootstrap) >= 2
     assert policy.servers(announced=False) == Servers(**own)
     assert policy.servers(announced=True) == Servers(**own).joined(policy.public)
     for mode in (Mode.LOCAL, Mode.PRIVATE):
@@ -297,7 +303,7 @@ def test_a_mode_that_promises_more_refuses_public_servers(mode: str) -> None:
     table = policy_table() | {"mode": mode, "cache_enabled": mode == "local"}
     table["discovery"] = table["discovery"] | {"order": ["lan"]}
     table["network"] = table["network"] | {"reach": "lan"}
-    table["public"] = {"routers": ["https://router.example"], "gateways": []}
+    table["public"] = {"routers": [], "gateways": [], "bootstrap": [BOOTSTRAP]}
     with pytest.raises(PolicyError, match="only Internet mode asks public servers"):
         policy_from(table)
 
@@ -305,10 +311,11 @@ def test_a_mode_that_promises_more_refuses_public_servers(mode: str) -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ({"routers": []}, "public.gateways: missing"),
-        ({"routers": [], "gateways": [], "more": 1}, "public.more: unknown"),
-        ({"routers": ["router.example"], "gateways": []}, "public.routers"),
-        ({"routers": [], "gateways": ["https://g.example/ipfs"]}, "public.gateways"),
+        ({"routers": [], "gateways": []}, "public.bootstrap: missing"),
+        (whole(more=[]), "public.more: unknown"),
+        (whole(routers=["router.example"]), "public.routers"),
+        (whole(gateways=["https://g.example/ipfs"]), "public.gateways"),
+        (whole(bootstrap=["node.example"]), "public.bootstrap"),
     ],
 )
 def test_a_table_of_public_servers_is_whole_or_refused(table: dict[str, Any], reason: str) -> None:

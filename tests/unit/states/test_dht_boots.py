@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.drill.fake_servers import good_server
+from phase_boot.drill.fake_servers import FakeServer, good_server
 from phase_boot.drill.sample_manifest import UNTRUSTED_KEY
 from phase_boot.drill.sample_record import ANNOUNCER, record
-from phase_boot.drill.scenarios import BOOTSTRAP, dht
+from phase_boot.drill.scenarios import BOOTSTRAP, RECORD_PATH, dht
 from phase_boot.machine.graph import State
 from phase_boot.trust.ipns_name import IpnsName
 
@@ -54,3 +54,22 @@ def test_peers_that_lie_lead_nowhere_and_are_named() -> None:
     scenario.run()
     assert scenario.of("candidate.found") == scenario.of("record.accepted") == []
     assert any("the DHT, k51" in event["reason"] for event in scenario.of("reply.ignored"))
+
+
+def test_a_record_of_a_server_makes_a_look_up_needless() -> None:
+    scenario = dht()
+    scenario.fetcher.servers["http://router"] = FakeServer({RECORD_PATH: record()})
+    scenario.platform.table["discovery"]["routers"] = ["http://router"]
+    assert scenario.run() is State.TARGET
+    assert scenario.dht.lookups == []
+
+
+def test_a_public_peer_is_asked_where_no_server_has_the_record() -> None:
+    scenario = dht()
+    rules = scenario.platform.table["discovery"]
+    public = {"routers": ["http://router"], "gateways": [], "bootstrap": rules["bootstrap"]}
+    scenario.platform.table["public"] = public
+    rules["bootstrap"] = []
+    scenario.fetcher.servers["http://router"] = FakeServer({})
+    assert scenario.run() is State.TARGET
+    assert scenario.dht.lookups == [(IpnsName(ANNOUNCER.keyid), (BOOTSTRAP,))]

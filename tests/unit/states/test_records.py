@@ -155,7 +155,11 @@ def test_a_machine_that_boots_from_this_network_asks_no_server_beyond_it() -> No
 def with_public(scenario: Scenario) -> FakeServer:
     """Move the router of a scenario to its public servers, and return it."""
     scenario.platform.table["discovery"]["routers"] = []
-    scenario.platform.table["public"] = {"routers": [ROUTER], "gateways": ["http://gate"]}
+    scenario.platform.table["public"] = {
+        "routers": [ROUTER],
+        "gateways": ["http://gate"],
+        "bootstrap": [],
+    }
     scenario.fetcher.servers["http://gate"] = FakeServer({})
     return scenario.fetcher.servers[ROUTER]
 
