@@ -12,9 +12,11 @@ from functools import partial
 from typing import Final
 
 from phase_boot.discovery.candidates import more_providers
+from phase_boot.discovery.record_sources import RecordSources
 from phase_boot.download import (
     ArtifactUnavailable,
     DownloadContext,
+    ProviderSearch,
     SourceDiscovery,
     Sources,
     TrackerClient,
@@ -41,7 +43,7 @@ from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.url import base_url, bases
-from policies.model import Mode, Policy
+from policies.model import Mode, Policy, Reach
 
 MIB: Final = 1024 * 1024
 GATEWAY_PREFIX: Final = "ipfs+"
@@ -141,10 +143,17 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     """Return the sources of the artifacts, the one that offered the manifest first."""
     candidate = require(boot.candidate, "a candidate")
     base = candidate.base(manifest.arch, manifest.channel)
-    mirrors = tuple(_mirrors(base, manifest))
+    allowed = policy.servers(announced=bool(boot.chain and boot.chain.announcers))
+    named = RecordSources((candidate.record, *boot.records), manifest.channel, manifest.arch)
+    own = frozenset(each.partition("/")[0] for each in (boot.link.addresses if boot.link else ()))
+    private = policy.network.reach is Reach.LAN
+    mirrors = tuple(dict.fromkeys((*_mirrors(base, manifest), *named.mirrors())))
+    servers = named.gateways(private=private, own=own)
+    gateways = tuple(dict.fromkeys((*allowed.gateways, *servers)))
     return Sources(
         mirrors=mirrors,
-        gateways=policy.servers(announced=bool(boot.chain and boot.chain.announcers)).gateways,
+        gateways=gateways,
+        providers=ProviderSearch(allowed.routers, known=gateways, own=own),
         discovery=SourceDiscovery(
             partial(more_providers, ports, boot, DISCOVERY_SECONDS),
             known=mirrors,
@@ -170,7 +179,7 @@ def _mirrors(base: str | None, manifest: Manifest) -> Iterator[str]:
 
 def _source_label(sources: Sources, source: str) -> str:
     """Return the name of a source for the started system; a gateway is marked: it has no files."""
-    gateway = source in sources.gateways and source not in sources.mirrors
+    gateway = source not in sources.mirrors and sources.has_gateway(source)
     return f"{GATEWAY_PREFIX}{source}" if gateway else source
 
 

@@ -25,6 +25,7 @@ from phase_boot.content.arch import Arch
 from phase_boot.download import (
     ArtifactUnavailable,
     DownloadContext,
+    ProviderSearch,
     Sources,
     TrackerClient,
     fetch_artifact,
@@ -198,6 +199,7 @@ async def _prefetch(plan: _Plan, worker: NetworkWorker, files: Sequence[Sink]) -
         sources = Sources(
             mirrors=tuple(dict.fromkeys(named)),
             gateways=plan.gateways,
+            providers=ProviderSearch(plan.policy.discovery.routers, known=plan.gateways),
             tracker=_tracker(plan, worker, clock, journal.emit),
         )
         for name, artifact in manifest.artifacts.items():

@@ -6,12 +6,14 @@
 
 from phase_boot.download.artifact import fetch_artifact
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
+from phase_boot.download.provider_search import ProviderSearch
 from phase_boot.download.sources import SourceDiscovery, Sources
 from phase_boot.download.tracker_client import TrackerClient
 
 __all__ = [
     "ArtifactUnavailable",
     "DownloadContext",
+    "ProviderSearch",
     "SourceDiscovery",
     "Sources",
     "TrackerClient",

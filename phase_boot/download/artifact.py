@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -22,6 +23,7 @@ from phase_boot.download.context import ArtifactUnavailable, DownloadContext
 from phase_boot.download.gateway_source import GatewaySource
 from phase_boot.download.index_fetch import IndexBuilder, fetch_chunk_list
 from phase_boot.download.mirror_source import MirrorSource
+from phase_boot.download.provider_search import PATIENCE_SECONDS
 from phase_boot.download.single_source import fetch_from, first_to_respond
 from phase_boot.download.source import Source
 from phase_boot.download.sources import Sources
@@ -57,6 +59,22 @@ async def fetch_artifact(
         context.emit(StoreCorrupt(artifact=artifact.name, reason=str(failure)))
     else:
         return _emit_done(context, stored, STORE, started)
+    try:
+        return await _fetch_from(context, sources, artifact, root)
+    except ArtifactUnavailable:
+        if root is None:
+            raise
+        others = await sources.providers.gateways(context, artifact.name, root)
+        # What a failed source sent already stays in the store.
+        if not others:
+            raise
+        sources = replace(sources, mirrors=(), gateways=others)
+        return await _fetch_from(context, sources, artifact, root)
+
+
+async def _fetch_from(
+    context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid | None
+) -> tuple[VerifiedFile, str]:
     found = None
     if root is not None:
         found = await fetch_chunk_list(context, sources, artifact, root)
@@ -128,13 +146,22 @@ async def _run_swarm(
             source = MirrorSource(context, base, writer.artifact)
             return source if session is None else session.limit_to_assigned(source)
 
-        count = len(sources.gateways)
-        gateways = (
-            GatewaySource(context, base, root, writer.chunks, gateways=count)
-            for base in sources.gateways
-        )
-        async with _add_discovered(sources, swarm, mirror):
-            await swarm.run(chain(map(mirror, sources.mirrors), gateways))
+        def gateway(base: str) -> Source:
+            count = len(sources.gateways)
+            return GatewaySource(context, base, root, writer.chunks, gateways=count)
+
+        async def add_providers() -> None:
+            await context.clock.sleep(PATIENCE_SECONDS)
+            name = writer.artifact.name
+            for base in await sources.providers.gateways(context, name, root):
+                if base not in sources.gateways:
+                    swarm.add(gateway(base))
+
+        async with (
+            _add_discovered(sources, swarm, mirror),
+            _in_background(add_providers()),
+        ):
+            await swarm.run(chain(map(mirror, sources.mirrors), map(gateway, sources.gateways)))
 
 
 @asynccontextmanager
@@ -148,7 +175,14 @@ async def _add_discovered(
             async for base in found:
                 swarm.add(mirror(base))
 
-    adding = asyncio.create_task(add_each())
+    async with _in_background(add_each()):
+        yield
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run ``work`` until the end of the block."""
+    adding = asyncio.create_task(work)
     try:
         yield
     finally:

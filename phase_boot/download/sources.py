@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from phase_boot.download.provider_search import ProviderSearch
 from phase_boot.download.tracker_client import TrackerClient
 from phase_boot.ports.finder import Candidate, host_of
 
@@ -87,15 +88,21 @@ class Sources:
 
     Attributes:
         mirrors: base URLs of mirrors and providers, the preferred first.
-        gateways: base URLs of trustless gateways, which serve blocks and no files.
+        gateways: base URLs of gateways of IPFS, which have files by CIDs, or blocks alone.
+        providers: finds further gateways where the known sources are slow or fail.
         discovery: finds further mirrors while artifacts are downloaded.
         tracker: shares chunks with peers that download the same; None shares with none.
     """
 
     mirrors: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    providers: ProviderSearch = field(default_factory=ProviderSearch)
     discovery: SourceDiscovery = field(default_factory=SourceDiscovery)
     tracker: TrackerClient | None = None
+
+    def has_gateway(self, base: str) -> bool:
+        """Return whether ``base`` is a gateway, known or found."""
+        return base in self.gateways or base in self.providers.found
 
     async def open(self) -> None:
         """Prepare for a run of downloads: withdraw what an earlier run still shares."""
@@ -105,5 +112,6 @@ class Sources:
     async def close(self) -> None:
         """Stop discovery, and tell trackers that this machine stops downloading."""
         await self.discovery.close()
+        await self.providers.close()
         if self.tracker is not None:
             await self.tracker.close()

@@ -22,9 +22,10 @@ def announcement(
     *,
     cid: Cid = MANIFEST_CID,
     mirrors: tuple[str, ...] = (MIRROR_URL,),
+    providers: tuple[str, ...] = (),
 ) -> Announcement:
     """Return an announcement of `stable` for amd64."""
-    return Announcement({("stable", Arch.AMD64): Place(cid, mirrors, ())})
+    return Announcement({("stable", Arch.AMD64): Place(cid, mirrors, providers)})
 
 
 def record(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from phase_boot.adapters.http import captive_portal
 from phase_boot.console.lines import printable
+from phase_boot.content.cid import Cid
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.url import DISTANCE, BadUrl, Scope, Url
 
 PAGE: Final = 200
+GATEWAY_PATH: Final = "/ipfs/"
+"""What precedes the CID in the path of a gateway."""
+ROOT: Final = frozenset({"", "/"})
 SHOWN: Final = 120
 """Characters of a redirect target in a message, at most."""
 
@@ -53,10 +58,11 @@ class Redirects:
                 f"it redirects to {_shown(location)}, which is refused: {error}", retryable=False
             ) from error
         self._check(target)
+        elsewhere = target.host != self.url.host and not is_subdomain_of(self.url, target)
         self.farthest = max(filter(None, (self.farthest, scope)), key=DISTANCE.__getitem__)
         check_scope(target.scope, self.farthest, str(target))
         self._seen.add(str(target))
-        if target.host != self.url.host:
+        if elsewhere:
             self.moved.append(str(target))
         self.url = target
 
@@ -71,7 +77,12 @@ class Redirects:
 
     def _check(self, target: Url) -> None:
         shown = _shown(str(target))
-        if self._document and self._plain and target.host != self.url.host:
+        if (
+            self._document
+            and self._plain
+            and target.host != self.url.host
+            and not is_subdomain_of(self.url, target)
+        ):
             raise captive_portal.sent_elsewhere(shown)
         if not self._limit:
             raise FetchFailed(
@@ -89,6 +100,24 @@ class Redirects:
             raise FetchFailed(
                 f"it redirects more than {self._limit} times, last to {shown}", retryable=False
             )
+
+
+def is_subdomain_of(gateway: Url, target: Url) -> bool:
+    """Return whether a gateway sends to the subdomain that it has for the requested CID.
+
+    See https://specs.ipfs.tech/http-gateways/subdomain-gateway/: a request for ``/ipfs/CID`` may be
+    redirected to ``CID.ipfs.HOST``, which is the same server.
+    """
+    start, _, name = gateway.path.rpartition(GATEWAY_PATH)
+    try:
+        host = f"{Cid.parse(name)}.ipfs.{gateway.host}"
+    except ValueError:
+        return False
+    return (
+        not start
+        and target.path in ROOT
+        and replace(gateway, host=host, path=target.path) == target
+    )
 
 
 def check_scope(scope: Scope, farthest: Scope, target: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.download.block_client import block_path
 from phase_boot.drill.fake_servers import (
     FakeServer,
+    dags_of_all,
     gateway_with_chunks,
     good_server,
     server_with_chunks,
@@ -23,6 +26,8 @@ from phase_boot.trust.ipns_name import IpnsName
 
 STORED = f"{IpnsName(ANNOUNCER.keyid)}.ipns-record"
 ROUTER = "http://router"
+MANIFEST = "stable/amd64/manifest.json"
+PEER = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo"
 
 
 def with_record(raw: bytes, cache: FakeCache | None = None) -> Scenario:
@@ -109,6 +114,47 @@ def test_a_record_whose_mirror_is_gone_leads_to_the_manifest_by_its_cid() -> Non
     del scenario.fetcher.servers["http://mirror"]
     assert scenario.run() is State.TARGET
     assert {event["source"] for event in scenario.of("fetch.done")} == {"http://gate"}
+
+
+def sources_of(scenario: Scenario) -> set[str]:
+    return {event["source"] for event in scenario.of("fetch.done")}
+
+
+def test_a_provider_in_a_record_is_used_as_a_gateway() -> None:
+    mirror = server_with_chunks()
+    manifest = FakeServer({MANIFEST: mirror.files[MANIFEST]})
+    named = announcement(providers=(f"/dns4/gate/tcp/80/http/p2p/{PEER}", "/ip4/127.0.0.1/tcp/1"))
+    scenario = with_record(record(announcement=named))
+    scenario.fetcher.servers |= {"http://mirror": manifest, "http://gate": gateway_with_chunks()}
+    assert scenario.run() is State.TARGET
+    assert sources_of(scenario) == {"http://gate"}
+
+
+def test_further_mirrors_in_a_record_are_used_for_artifacts() -> None:
+    second = server_with_chunks()
+    urls = tuple(f"http://{name}/{MANIFEST}" for name in ("mirror", "second"))
+    scenario = with_record(record(announcement=announcement(mirrors=urls)))
+    scenario.fetcher.servers |= {
+        "http://mirror": FakeServer({MANIFEST: second.files[MANIFEST]}),
+        "http://second": second,
+    }
+    assert scenario.run() is State.TARGET
+    assert sources_of(scenario) == {"http://second"}
+
+
+def test_a_provider_that_the_router_names_delivers_where_the_mirror_has_only_the_manifest() -> None:
+    whole, gate = server_with_chunks(), gateway_with_chunks()
+    scenario = with_record(record())
+    scenario.fetcher.servers |= {
+        "http://mirror": FakeServer({MANIFEST: whole.files[MANIFEST]}),
+        "http://gate": gate,
+    }
+    named = {"Schema": "peer", "ID": PEER, "Addrs": ["/dns4/gate/tcp/80/http"]}
+    reply = json.dumps({"Providers": [named]}).encode()
+    router = scenario.fetcher.servers[ROUTER]
+    router.files |= {f"routing/v1/providers/{root}": reply for root in dags_of_all()}
+    assert scenario.run() is State.TARGET
+    assert sources_of(scenario) == {"http://gate"}
 
 
 @pytest.mark.parametrize("raw", [b"", b"delegate error", bytes(20_000)], ids=["", "text", "large"])

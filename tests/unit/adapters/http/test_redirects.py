@@ -352,3 +352,49 @@ async def test_a_proxy_beyond_the_reach_of_the_mode_is_not_asked(
         with pytest.raises(FetchFailed, match="beyond this network, and localhost"):
             await streamed(answer, near=lambda host: host == "127.0.0.1", reach=Reach.LAN)
     assert asked == []
+
+
+CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+HOST = "gate.example:8080"
+
+
+@pytest.mark.parametrize("query", ["", "?format=raw"])
+def test_a_gateway_may_send_a_document_to_its_own_subdomain(query: str) -> None:
+    hops = way(f"http://{HOST}/ipfs/{CID}{query}", document=True)
+    hops.follow(f"http://{CID}.ipfs.{HOST}/{query}", Scope.PUBLIC)
+    assert str(hops.url) == f"http://{CID}.ipfs.{HOST}/{query}"
+    assert not hops.moved
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"http://{CID}.ipfs.other.example:8080/",
+        f"http://{CID}.ipfs.{HOST}1/",
+        f"http://{CID}.ipfs.gate.example/",
+        f"https://{CID}.ipfs.{HOST}/",
+        f"http://{CID}.ipns.{HOST}/",
+        f"http://{CID}.{HOST}/",
+        f"http://other.{CID}.ipfs.{HOST}/",
+        f"http://{CID[:-1]}a.ipfs.{HOST}/",
+        f"http://{CID}.ipfs.{HOST}/login",
+        f"http://{CID}.ipfs.{HOST}/?to=elsewhere",
+    ],
+)
+def test_a_gateway_may_send_a_document_to_no_other_host(target: str) -> None:
+    hops = way(f"http://{HOST}/ipfs/{CID}", document=True)
+    with pytest.raises(Intercepted):
+        hops.follow(target, Scope.PUBLIC)
+
+
+@pytest.mark.parametrize("path", ["/x", f"/ipfs/{CID}/x", f"/os/ipfs/{CID}", "/ipfs/x"])
+def test_another_request_than_that_of_a_cid_has_no_subdomain(path: str) -> None:
+    hops = way(f"http://{HOST}{path}", document=True)
+    with pytest.raises(Intercepted):
+        hops.follow(f"http://{CID}.ipfs.{HOST}/", Scope.PUBLIC)
+
+
+def test_a_subdomain_counts_as_a_redirect_where_none_is_followed() -> None:
+    hops = way(f"http://{HOST}/ipfs/{CID}", document=True, most=0)
+    with pytest.raises(FetchFailed, match="no redirect is followed"):
+        hops.follow(f"http://{CID}.ipfs.{HOST}/", Scope.PUBLIC)
