@@ -60,9 +60,9 @@ check: .venv/done ## ruff, mypy --strict, import-linter
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-# Where all tests must run, the IPFS node that some compare with is built; elsewhere these skip without it.
+# Where all tests must run, the IPFS programs that some compare with are built; elsewhere these skip without them.
 .PHONY: test
-test: setup $(if $(filter true,$(CI)),kubo) ## every test that boots nothing: unit, attacks, interop
+test: setup $(if $(filter true,$(CI)),kubo js) ## every test that boots nothing: unit, attacks, interop
 	$(RUN) pytest -m "not e2e and not e2e_all and not soak" -n 3 --dist loadfile --no-loadscope-reorder \
 		--junitxml=build/results/test.xml tests
 
