@@ -8,7 +8,12 @@ from typing import Final
 
 MENU: Final = ("internet", "local", "private")
 """The modes in menu order; the first is the default."""
-TITLES: Final = {"internet": "Internet", "local": "Local", "private": "Private"}
+TITLES: Final = {
+    "internet": "Internet: asks this network, then servers beyond it",
+    "local": "Local: asks this network alone",
+    "private": "Private: as Internet, without public servers of IPFS; writes nothing",
+}
+"""What each mode asks, in one line of a text console; docs/wan.md has the rest."""
 NAME: Final = re.compile(r"[A-Za-z0-9+_.-]+")
 
 

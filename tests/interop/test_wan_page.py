@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from policies.read import read_policy
+from policies.servers import NO_SERVERS, Servers
 from tests.support.announcing_publisher import PHASE_BOOT, announcing_publisher
 from tests.support.record_servers import RecordServer, record_server
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.interop
 PAGE: Final = Path(__file__).parents[2] / "docs" / "wan.md"
 COMMANDS: Final = re.findall(r"^    (phase-boot .+)$", PAGE.read_text(), re.MULTILINE)
 ROUTER: Final = "https://router.example"
+KUBO: Final = "http://127.0.0.1:5001"
 
 
 @pytest.fixture
@@ -59,12 +61,20 @@ def serve(folder: Path, words: list[str]) -> None:
 def test_each_command_works_in_the_order_of_the_page(tmp_path: Path, router: RecordServer) -> None:
     publisher = announcing_publisher(tmp_path)
     (tmp_path / "announcer.key").unlink()
+    policies = []
     for command in COMMANDS:
+        if KUBO in command:
+            # tests/interop/test_kubo_provide.py runs it: it takes a node of IPFS.
+            continue
         run(tmp_path, command.replace(ROUTER, router.url))
-    policy = read_policy(tmp_path / "policy.toml")
-    assert policy.discovery.routers == (router.url,)
-    assert policy.public.routers == ()
-    announced = [command for command in COMMANDS if command.startswith("phase-boot announce")]
+        if " policy " in command:
+            policies.append(read_policy(tmp_path / "policy.toml"))
+    default, own, swarm = policies
+    assert default.public != NO_SERVERS
+    assert own.servers(announced=True) == Servers(routers=(router.url,))
+    assert swarm.public == NO_SERVERS
+    assert len(swarm.discovery.bootstrap) == len(swarm.discovery.gateways) == 1
+    announced = [command for command in COMMANDS if ROUTER in command and " announce " in command]
     puts = [line for line in router.asked if line.startswith("PUT")]
     assert len(puts) == len(announced) >= 5
     assert router.records[publisher.record().name] == publisher.record().read_bytes()

@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,11 @@ from phase_boot.provider.interfaces import (
     unique_label,
 )
 from phase_boot.provider.listen import listen
+from phase_boot.store.layout import record_paths
+from tests.support.announced_site import make_announced_site
+from tests.support.ipns_records import NAME, record
 from tests.support.provider import MANIFEST, make_site
+from tests.support.record_servers import record_server
 
 
 @pytest.fixture
@@ -211,3 +216,26 @@ def test_an_artifact_is_served_from_a_mirror_that_is_replaced_under_the_provider
         entry = next(p for p in (site / "cas/sha256").iterdir() if p.read_bytes() == KERNEL)
         with urllib.request.urlopen(f"{url}cas/sha256/{entry.name}") as answer:  # noqa: S310
             assert answer.read() == KERNEL
+
+
+def test_the_command_asks_its_routers_for_newer_records_and_refuses_what_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, soon = make_announced_site(tmp_path), datetime.now(UTC) + timedelta(hours=1)
+    path = root / record_paths(NAME)[0]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(record(sequence=5, validity=soon))
+    newer = record(sequence=6, validity=soon)
+    words = ("--host", "127.0.0.1", "--no-announce", "--router")
+    with record_server() as router:
+        router.records[str(NAME)] = newer
+        with serving(root, *words, router.url) as (process, url):
+            for _ in range(3):
+                with urllib.request.urlopen(url + record_paths(NAME)[0]) as answer:  # noqa: S310 - our own provider
+                    assert answer.read() == newer
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert len(router.asked) == 1
+    assert main(["serve", str(root), "--router", "router.example"]) == 1
+    assert "--router is not usable" in capsys.readouterr().err
