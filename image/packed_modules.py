@@ -45,6 +45,7 @@ SEED: Final = Packing(
         f"{COMMAND_LINE}.main",
         f"{COMMAND_LINE}.boot",
         "phase_boot.app.daemon",
+        "phase_boot.libp2p_node.__main__",
         "phase_boot.privsep.worker_main",
     ),
     commands=False,

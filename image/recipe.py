@@ -38,7 +38,21 @@ SEED_PACKAGES: Final = (
     "udev",
 )
 CERTIFICATES: Final = ("ca-certificates",)
-SEED_WHEELS: Final = ("--prune", "tomlkit", "--prune", "libp2p")
+UNUSED_BY_LIBP2P: Final = (
+    *("aioquic", "blake3", "cbor2", "certifi", "charset-normalizer", "coincurve", "dnspython"),
+    *("fastecdsa", "grpcio", "h11", "httpcore", "httpx", "importlib-metadata", "lazy-importer"),
+    *("lru-dict", "miniupnpc", "mmh3", "mypy-protobuf", "netaddr", "packaging"),
+    *("prometheus-client", "psutil", "pylsqpack", "pyopenssl", "python-baseconv", "requests"),
+    *("rpcudp", "service-identity", "trio-websocket", "types-protobuf", "types-requests"),
+    *("u-msgpack-python", "urllib3", "varint", "wsproto", "zipp"),
+)
+"""Packages that libp2p names and the seed's process does not import (`libp2p_node.unused_modules`).
+
+python-baseconv and varint have no wheels, so no root could have them.
+"""
+SEED_WHEELS: Final = tuple(
+    word for name in ("tomlkit", *UNUSED_BY_LIBP2P) for word in ("--prune", name)
+)
 """Options of `uv export` for the seed: tomlkit writes policies, and the seed only reads them."""
 TARGET_WHEELS: Final = (
     *("--extra", "plasma"),

@@ -17,6 +17,7 @@ from image.file_tree import discard
 from image.platforms import native
 from image.repository import ROOT
 from image.tools import Tool, run, run_command
+from phase_boot.libp2p_node.unused_modules import UNUSED as UNUSED_LIBP2P
 
 SITE: Final = "usr/lib/phase-boot"
 """The folder of our modules and wheels in a root, relative to it."""
@@ -39,6 +40,24 @@ UNUSED: Final = (
     "prompt_toolkit/contrib",
     "transitions/extensions/diagrams*.py",
     "wcwidth/_wcwidth_c*",
+    # Wheels of libp2p's packages, which carry more than a package.
+    *("docs", "examples", "interop", "newsfragments", "stubs", "*-stubs", "trio/_tests"),
+    *("Crypto/IO", "Crypto/Protocol", "Crypto/SelfTest"),
+    # RSA takes Salsa20 and SHA-256.
+    *("Crypto/Cipher/[!_S]*", "Crypto/Cipher/_[!_S]*", "Crypto/Hash/[!_S]*"),
+    *("Crypto/Hash/SHA[!2]*", "Crypto/Hash/_[!_S]*", "Crypto/Hash/_SHA[!2]*"),
+    *("Crypto/PublicKey/*.so", "Crypto/PublicKey/[!_R]*"),
+    *("anyio/pytest_plugin.py", "anyio/_backends/_asyncio.py", "trio/_tools", "trio/testing"),
+    *("google/protobuf/*_pb2.py", "google/protobuf/compiler", "google/protobuf/json_format.py"),
+    *("google/protobuf/testdata", "google/protobuf/util"),
+    *("libp2p/bitswap", "libp2p/filecoin", "libp2p/kad_dht", "libp2p/observability"),
+    *("libp2p/perf", "libp2p/records", "libp2p/request_response"),
+    *(
+        f"{name.replace('.', '/')}{end}"
+        for name in UNUSED_LIBP2P
+        if name.startswith("libp2p.")
+        for end in ("", ".py")
+    ),
 )
 """Patterns, below the site folder, of files of the wheels that no import reads."""
 TAG: Final = "cpython-313"
@@ -65,13 +84,15 @@ def install_wheels(
         Tool.UV,
         *("pip", "install", "--quiet", "--target", out, "--python-platform", platform),
         *("--python-version", "3.13", "--only-binary", ":all:", "--require-hashes"),
-        *("--requirement", requirements),
+        # The requirements are complete, and lack what was pruned.
+        *("--no-deps", "--requirement", requirements),
     )
     requirements.unlink()
     trim(out)
     for library in sorted(out.rglob("*.so")):
         run(Tool.STRIP, "--strip-unneeded", library)
     compile_bytecode(interpreter, out, f"/{SITE}")
+    remove_sources(out)
 
 
 def trim(site: Path) -> None:

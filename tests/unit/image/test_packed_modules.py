@@ -26,6 +26,7 @@ from image.repository import ROOT
 from image.steps import python
 from phase_boot.app import edge
 from phase_boot.cli.main import COMMANDS, NOT_IN_SEED
+from phase_boot.libp2p_node.unused_modules import UNUSED
 
 ISOLATED = """
 import importlib, sys
@@ -129,12 +130,28 @@ def test_no_program_of_a_root_imports_a_library_that_its_root_lacks(
     rooms: tuple[str, ...],
 ) -> None:
     tree = install(packing, graph, tmp_path / "root")
-    names = sorted(name for name in packed_modules(packing, graph) if is_below(name, rooms))
+    other = ("phase_boot.libp2p_node",)
+    packed = (name for name in packed_modules(packing, graph) if not is_below(name, other))
+    names = sorted(name for name in packed if is_below(name, rooms))
     pruned = [after for option, after in pairwise(options) if option == "--prune"]
     assert pruned
     assert names
     libraries = " ".join(name.replace("-", "_") for name in pruned)
     done = start(WITHOUT_PRUNED, tree, libraries, *names)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_process_that_speaks_libp2p_imports_no_library_that_the_seed_lacks(
+    graph: ImportGraph, tmp_path: Path
+) -> None:
+    tree = install(SEED, graph, tmp_path / "root")
+    kept = {each.partition(".")[0] for each in (*UNUSED, "varint")}
+    libraries = {name.replace("-", "_") for name in recipe.UNUSED_BY_LIBP2P} - kept
+    start_up = "phase_boot.libp2p_node.unused_modules"
+    program = WITHOUT_PRUNED.replace(
+        "for each", f"import {start_up} as u; u.install()\nfor each", 1
+    )
+    done = start(program, tree, " ".join(libraries), "phase_boot.libp2p_node.operations")
     assert done.returncode == 0, done.stderr
 
 
