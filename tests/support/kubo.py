@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -177,17 +177,19 @@ def kubo_node(
     offline: bool = False,
     settings: Mapping[str, object] | None = None,
     authority: Path | None = None,
+    configure: Callable[[Path, Mapping[str, object]], None] | None = None,
 ) -> Iterator[KuboNode]:
     """Run a new node until the end of the block.
 
     Its files are in ``repo``, a folder that does not exist yet, and what it prints is in
     ``repo/daemon.log``. ``settings`` are further keys of its configuration ("Gateway.NoFetch").
+    ``configure`` makes the files in another way than `configure_repo`.
     An offline node has no libp2p host at all. It trusts the certificate of an ``authority`` for
     HTTPS.
     """
     if not IPFS.is_file():
         absent("kubo is not built: run `make kubo`")
-    configure_repo(repo, settings or {})
+    (configure or configure_repo)(repo, settings or {})
     trusted = {} if authority is None else {"SSL_CERT_FILE": str(authority)}
     environment = {**environment_of(repo), **trusted}
     words = ["daemon", *(["--offline"] if offline else [])]
@@ -219,9 +221,14 @@ def configure_repo(repo: Path, settings: Mapping[str, object]) -> None:
     """Make the files of a node that reaches no other machine, with further ``settings``."""
     words = ["init", "--profile=autoconf-off"]
     subprocess.run([IPFS, *words], env=environment_of(repo), check=True, capture_output=True)
+    set_keys(repo, {**_ALONE, **settings})
+
+
+def set_keys(repo: Path, settings: Mapping[str, object]) -> None:
+    """Set keys of a configuration, whose sections are separated by dots."""
     file = repo / "config"
     whole = json.loads(file.read_text())
-    for name, value in {**_ALONE, **settings}.items():
+    for name, value in settings.items():
         *sections, key = name.split(".")
         place = whole
         for section in sections:
