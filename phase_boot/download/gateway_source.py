@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import Final
 
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid, Codec
@@ -21,10 +22,14 @@ from phase_boot.download.source import Source, read_span
 from phase_boot.ports.fetcher import Buffer, FetchFailed, RangesUnsupported
 from phase_boot.url import below
 
+PATIENCE_SECONDS: Final = 1.0
+"""Head start of the mirrors: where one of this network is fast, no gateway learns of the boot."""
+
 
 class GatewaySource:
     """Implements `download.source.Source` for one artifact whose chunks are known."""
 
+    patience_seconds = PATIENCE_SECONDS
     have = None
     """A gateway is taken to have every chunk."""
 

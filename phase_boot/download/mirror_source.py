@@ -17,6 +17,7 @@ class MirrorSource:
 
     max_lanes = 1
     """A mirror fills the line with one request."""
+    patience_seconds = 0.0
 
     def __init__(self, context: DownloadContext, base: str, artifact: Artifact) -> None:
         """Take the base URL of the mirror layout, and the artifact."""

@@ -28,6 +28,10 @@ class Source(Protocol):
     def max_lanes(self) -> int:
         """Requests that may be open to it at once, at least one."""
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long it waits while a source with less patience responds."""
+
     def start_chunk(self) -> int:
         """Return the chunk from which on missing chunks are requested first."""
 

@@ -183,6 +183,7 @@ class Swarm:
         source, context, failures = lanes.source, self._context, 0
         name, meter = source.name, lanes.meter
         await self._delay_suspect(source)
+        await self._give_head_start(source)
         since = context.clock.monotonic()
         rate_check = MinRateCheck(context.min_rate, since=since, done=meter.total)
         while not (self._writer.complete or lanes.close_surplus(lane)):
@@ -244,6 +245,15 @@ class Swarm:
         others = self.active - {source}
         if any(not self._context.is_suspect(other.name) for other in others):
             await self._context.clock.sleep(FIRST_BYTE_SECONDS)
+
+    async def _give_head_start(self, source: Source) -> None:
+        """Wait while a source with less patience responds, as long as this one's patience."""
+        until = self._context.clock.monotonic() + source.patience_seconds
+        while self._context.clock.monotonic() < until and any(
+            other.patience_seconds < source.patience_seconds and not self.unresponsive(other)
+            for other in self.active - {source}
+        ):
+            await self._idle()
 
     def _next(self, lane: Lane) -> Assignment[Lane] | None:
         now, source = self._context.clock.monotonic(), lane.source

@@ -27,6 +27,8 @@ class GatewayDownload:
     near: bool = True
     """Whether it counts as on the local link."""
     mirrors: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    """Further gateways."""
     events: list[Event] = field(default_factory=list)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     formats: GatewayFormats = field(default_factory=GatewayFormats)
@@ -45,7 +47,7 @@ class GatewayDownload:
             formats=self.formats,
         )
         try:
-            sources = Sources(mirrors=self.mirrors, gateways=(self.url,))
+            sources = Sources(mirrors=self.mirrors, gateways=(self.url, *self.others))
             fetched, _ = await fetch_artifact(context, sources, artifact, root)
         finally:
             await http.close()

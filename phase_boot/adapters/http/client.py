@@ -83,6 +83,10 @@ class Response:
         return came, detached
 
 
+MAX_PROXIES: Final = 256
+"""Servers whose proxies are remembered."""
+
+
 class Client:
     """Sends single requests with aiohttp, which is imported for the first request."""
 
@@ -101,6 +105,7 @@ class Client:
         self._sessions: dict[Scope | None, aiohttp.ClientSession] = {}
         self._scopes = scopes or Scopes()
         self._tls: ssl.SSLContext | None = None
+        self._proxies: dict[yarl.URL, tuple[yarl.URL | None, aiohttp.BasicAuth | None]] = {}
 
     async def ready(self) -> None:
         """Import aiohttp now."""
@@ -139,7 +144,7 @@ class Client:
         with _named_failures():
             # No re-encoding: signatures cover the URL as it is.
             target = yarl.URL(str(redirects.url), encoded=True)
-            proxy, proxy_auth = _proxy_for(target)
+            proxy, proxy_auth = self._proxy_for(target)
             for host in (redirects.url.host, *([proxy.host or ""] if proxy else [])):
                 check(host)
             # A proxy resolves the name; the scope limit of redirects does not apply to the proxy.
@@ -169,9 +174,19 @@ class Client:
         import yarl  # noqa: PLC0415 - it is imported by now, with aiohttp
 
         unknown = (
-            url.scope is Scope.NAME and _proxy_for(yarl.URL(str(url), encoded=True))[0] is not None
+            url.scope is Scope.NAME
+            and self._proxy_for(yarl.URL(str(url), encoded=True))[0] is not None
         )
         return Scope.PUBLIC if unknown else self._scopes.of(url.host)
+
+    def _proxy_for(self, url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
+        """Return the environment's proxy for ``url``; it is looked up once for each server."""
+        origin = url.origin()
+        if origin not in self._proxies:
+            if len(self._proxies) == MAX_PROXIES:
+                self._proxies.clear()
+            self._proxies[origin] = _proxy_for(url)
+        return self._proxies[origin]
 
     async def _distrusted(
         self, get: Callable[..., AbstractAsyncContextManager[object]], error: ssl.CertificateError

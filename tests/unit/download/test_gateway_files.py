@@ -155,6 +155,21 @@ def test_a_gateway_that_ends_every_response_early_stops_no_mirror() -> None:
     assert not download.banned
 
 
+def test_no_gateway_is_asked_while_a_mirror_is_fast() -> None:
+    gate, mirror = file_gateway(), server_of(DATA, piece_seconds=0.0002)
+    mirror.files[f"dag/{TREE.root}.car"] = car_of(TREE)
+    download = FakeDownload(FakeFetcher(gate=gate, mirror=mirror))
+    obtained(download, mirrors=("http://mirror",))
+    assert not gate.requests
+
+
+def test_a_gateway_does_not_wait_for_a_mirror_that_stays_silent() -> None:
+    gate, mirror = file_gateway(rate=1e7), server_of(DATA, hangs=True)
+    mirror.quick = frozenset({f"dag/{TREE.root}.car"})
+    download = FakeDownload(FakeFetcher(gate=gate, mirror=mirror))
+    assert obtained(download, mirrors=("http://mirror",)) < 3
+
+
 def test_requests_that_fail_in_one_lane_do_not_end_the_others() -> None:
     gate = file_gateway(rate=1e5, busy_every=4)
     mirror = server_of(b"")
