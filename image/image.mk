@@ -22,7 +22,7 @@ $(ROOT): | $(KEY) $(ROOT_KEY)
 
 .PHONY: image
 image: setup $(ROOT) ## build the stick, dist/phase-boot-ARCH.img, which starts from ROOT
-	@$(IMAGE) build --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" $(if $(CA),--ca "$(CA)")
+	@$(IMAGE) build --arch $(ARCH) --channel "$(CHANNEL)" --root "$(ROOT)" $(if $(CA),--ca "$(CA)") $(if $(NO_PUBLIC),--no-public)
 
 .PHONY: target
 target: setup $(ROOT) $(KEY) ## build the example target, publish it by KEY and ROOT to dist/site-ARCH

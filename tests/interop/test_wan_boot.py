@@ -92,6 +92,24 @@ def test_a_record_on_a_plain_web_server_leads_to_the_release_and_an_older_one_to
     assert kept.read_bytes() != older
 
 
+def test_a_machine_that_booted_by_a_record_answers_it_to_the_others_of_its_network(
+    lab: Lab, publisher: Publisher
+) -> None:
+    web_server(lab, publisher.site)
+    publisher.announce("--mirror", WEB)
+    status, events = dry_run(publisher.policy("--router", WEB), lab.command)
+    assert status == 0, events
+    log = publisher.folder / "serve.log"
+    with log.open("wb") as out:
+        words = ["serve", "--store", str(publisher.store), "--no-announce"]
+        lab.popen([PHASE_BOOT, *words], stdout=out, stderr=out)
+    wait_until(lambda: answers(lab, f"{PROVIDER}/health"), log)
+    raw = publisher.record().read_bytes()
+    name = publisher.record().name
+    assert lab.http_get(f"{PROVIDER}/routing/v1/ipns/{name}") == raw
+    assert lab.http_get(f"{PROVIDER}/ipns/{name}?format=ipns-record") == raw
+
+
 def test_where_no_mirror_of_the_record_answers_the_manifest_is_had_by_its_cid(
     lab: Lab, publisher: Publisher
 ) -> None:
