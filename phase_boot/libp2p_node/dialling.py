@@ -32,11 +32,14 @@ Endpoint = tuple[str, int]
 
 def named(addresses: Iterable[Multiaddr], nearest: Scope) -> tuple[Endpoint, ...]:
     """Return the endpoints among ``addresses`` to which a peer of scope ``nearest`` may send us."""
+    endpoints = (address.tcp for address in addresses)
+    return permitted((each for each in endpoints if each is not None), nearest)
+
+
+def permitted(endpoints: Iterable[Endpoint], nearest: Scope) -> tuple[Endpoint, ...]:
+    """Return the endpoints that are no nearer than ``nearest``; a name is none of them."""
     allowed = []
-    for address in addresses:
-        endpoint = address.tcp
-        if endpoint is None:
-            continue
+    for endpoint in endpoints:
         scope = scope_of(endpoint[0])
         if DISTANCE.get(scope, -1) < DISTANCE.get(nearest, len(DISTANCE)) or scope is Scope.LINK:
             continue

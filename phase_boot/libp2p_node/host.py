@@ -99,8 +99,10 @@ class Stream:
 class Node:
     """A running host."""
 
-    def __init__(self, host: IHost) -> None:
+    def __init__(self, host: IHost, background: trio.Nursery) -> None:
         self._host = host
+        self.background = background
+        """For tasks that last as long as the host."""
         # The module of the library's ids is in a folder without `__init__`.
         self._id_type = type(host.get_id())
 
@@ -186,8 +188,9 @@ async def running_node() -> AsyncGenerator[Node, None]:
         ),
         transports=[_DialsNothing()],
     )
-    async with host.run(listen_addrs=[]):
-        yield Node(host)
+    async with host.run(listen_addrs=[]), trio.open_nursery() as background:
+        yield Node(host, background)
+        background.cancel_scope.cancel()
 
 
 async def _connected(host: str, port: int) -> trio.socket.SocketType:

@@ -33,6 +33,7 @@ IMPORTERS = {
     "tomlkit": {"policies/write.py"},
     "transitions": {"phase_boot/machine/guard.py"},
     "trio": {
+        "phase_boot/libp2p_node/bitswap_exchange.py",
         "phase_boot/libp2p_node/__main__.py",
         "phase_boot/libp2p_node/dialling.py",
         "phase_boot/libp2p_node/host.py",
