@@ -16,6 +16,7 @@ from phase_boot.discovery.record_sources import RecordSources
 from phase_boot.download import (
     ArtifactUnavailable,
     DownloadContext,
+    PeerSearch,
     ProviderSearch,
     SourceDiscovery,
     Sources,
@@ -150,17 +151,35 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     mirrors = tuple(dict.fromkeys((*_mirrors(base, manifest), *named.mirrors())))
     servers = named.gateways(private=private, own=own)
     gateways = tuple(dict.fromkeys((*allowed.gateways, *servers)))
+    providers = ProviderSearch(allowed.routers, known=gateways, own=own)
     return Sources(
         mirrors=mirrors,
         gateways=gateways,
-        providers=ProviderSearch(allowed.routers, known=gateways, own=own),
+        providers=providers,
         discovery=SourceDiscovery(
             partial(more_providers, ports, boot, DISCOVERY_SECONDS),
             known=mirrors,
             service_name=candidate.service_name,
         ),
+        peer_search=_peer_search(ports, policy, named, providers, allowed.bootstrap),
         tracker=_tracker(ports, policy),
     )
+
+
+def _peer_search(
+    ports: Ports,
+    policy: Policy,
+    named: RecordSources,
+    providers: ProviderSearch,
+    bootstrap: tuple[str, ...],
+) -> PeerSearch | None:
+    """Return the search for peers of libp2p; None where no machine beyond the LAN is asked.
+
+    In Private mode only a policy that names peers of the DHT lets strangers see this machine.
+    """
+    if policy.network.reach is Reach.LAN or (policy.mode is Mode.PRIVATE and not bootstrap):
+        return None
+    return PeerSearch(ports.blocks, named=named.providers(), routed=providers, bootstrap=bootstrap)
 
 
 def _tracker(ports: Ports, policy: Policy) -> TrackerClient | None:

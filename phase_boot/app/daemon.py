@@ -21,6 +21,7 @@ from phase_boot.adapters.system.linux_platform import LinuxPlatform
 from phase_boot.adapters.system.service_manager import ServiceManager
 from phase_boot.adapters.system.sinks import JournalUnusable
 from phase_boot.adapters.system.system_clock import SystemClock
+from phase_boot.adapters.wan.bitswap_client import BitswapClient
 from phase_boot.adapters.wan.libp2p_client import Libp2pClient, command
 from phase_boot.journal.journal import Journal
 from phase_boot.journal.run_events import RunEnded, RunInterrupted
@@ -102,6 +103,7 @@ async def _run(
         ),
         fetcher=network,
         dht=dht,
+        blocks=BitswapClient(dht),
         peer_sharing=worker.peer_channel(),
         store_opener=environment.store_opener,
         kexec=environment.kexec,

@@ -43,3 +43,8 @@ class RecordSources:
                 url = server_at(address, private=private, own=own)
                 if url is not None:
                     yield url
+
+    def providers(self) -> Iterator[str]:
+        """Yield the multiaddrs of all providers, which are not parsed."""
+        for place in self._places:
+            yield from place.providers

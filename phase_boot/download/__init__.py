@@ -6,6 +6,7 @@
 
 from phase_boot.download.artifact import fetch_artifact
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
+from phase_boot.download.peer_search import PeerSearch
 from phase_boot.download.provider_search import ProviderSearch
 from phase_boot.download.sources import SourceDiscovery, Sources
 from phase_boot.download.tracker_client import TrackerClient
@@ -13,6 +14,7 @@ from phase_boot.download.tracker_client import TrackerClient
 __all__ = [
     "ArtifactUnavailable",
     "DownloadContext",
+    "PeerSearch",
     "ProviderSearch",
     "SourceDiscovery",
     "Sources",

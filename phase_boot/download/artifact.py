@@ -19,6 +19,7 @@ from typing import Final
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
+from phase_boot.download.bitswap_source import BitswapSource
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
 from phase_boot.download.gateway_source import GatewaySource
 from phase_boot.download.index_fetch import IndexBuilder, fetch_chunk_list
@@ -60,6 +61,23 @@ async def fetch_artifact(
     else:
         return _emit_done(context, stored, STORE, started)
     try:
+        return await _fetch_from_servers(context, sources, artifact, root)
+    except ArtifactUnavailable as failure:
+        blocks = await sources.find_peers(context, artifact.name, root)
+        if root is None or blocks is None:
+            raise
+        reasons = str(failure)
+    try:
+        return await _fetch_from_peers(context, sources.only(blocks), artifact, root)
+    except ArtifactUnavailable as failure:
+        raise ArtifactUnavailable(f"{reasons}; {failure}") from failure
+
+
+async def _fetch_from_servers(
+    context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid | None
+) -> tuple[VerifiedFile, str]:
+    """Download from mirrors and gateways, and then from those that routers name."""
+    try:
         return await _fetch_from(context, sources, artifact, root)
     except ArtifactUnavailable:
         if root is None:
@@ -70,6 +88,16 @@ async def fetch_artifact(
             raise
         sources = replace(sources, mirrors=(), gateways=others)
         return await _fetch_from(context, sources, artifact, root)
+
+
+async def _fetch_from_peers(
+    context: DownloadContext, sources: Sources, artifact: Artifact, root: Cid
+) -> tuple[VerifiedFile, str]:
+    """Download by bitswap."""
+    found = await fetch_chunk_list(context, sources, artifact, root)
+    if found is None:
+        raise ArtifactUnavailable("no peer of libp2p sent the list of its chunks")
+    return await _fetch_chunked(context, sources, *found)
 
 
 async def _fetch_from(
@@ -150,6 +178,8 @@ async def _run_swarm(
             count = len(sources.gateways)
             return GatewaySource(context, base, root, writer.chunks, gateways=count)
 
+        peers = (BitswapSource(blocks, writer.chunks) for blocks in sources.peers)
+
         async def add_providers() -> None:
             await context.clock.sleep(PATIENCE_SECONDS)
             name = writer.artifact.name
@@ -161,7 +191,9 @@ async def _run_swarm(
             _add_discovered(sources, swarm, mirror),
             _in_background(add_providers()),
         ):
-            await swarm.run(chain(map(mirror, sources.mirrors), map(gateway, sources.gateways)))
+            await swarm.run(
+                chain(map(mirror, sources.mirrors), map(gateway, sources.gateways), peers)
+            )
 
 
 @asynccontextmanager

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from phase_boot.content.cid import Cid
 from phase_boot.download.context import DownloadContext
@@ -36,26 +36,13 @@ class BlockClient:
         self._window = 1
         """Number of open requests; it grows with each block that comes in time."""
 
-    async def fetch(self, wanted: Iterable[tuple[Cid, int]]) -> AsyncGenerator[bytes, None]:
+    def fetch(self, wanted: Iterable[tuple[Cid, int]]) -> AsyncGenerator[bytes, None]:
         """Yield the blocks of ``wanted``, CIDs with their largest sizes, in this order.
 
         Raises:
             FetchFailed: a block is unavailable; those before it were yielded.
         """
-        cids, pending = iter(wanted), deque[asyncio.Task[bytes]]()
-        try:
-            while True:
-                for cid, length in islice(cids, max(0, self._window - len(pending))):
-                    pending.append(asyncio.create_task(self._block(cid, length)))
-                if not pending:
-                    return
-                block = await pending[0]
-                pending.popleft()
-                yield block
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+        return in_order(wanted, self._block, lambda: self._window)
 
     async def _block(self, cid: Cid, length: int) -> bytes:
         clock, soon = self._context.clock, False
@@ -71,6 +58,28 @@ class BlockClient:
                 min(self._window + 1, self._max_window) if soon else max(self._window - 1, 1)
             )
         return block
+
+
+async def in_order(
+    wanted: Iterable[tuple[Cid, int]],
+    request: Callable[[Cid, int], Coroutine[Any, Any, bytes]],
+    window: Callable[[], int],
+) -> AsyncGenerator[bytes, None]:
+    """Yield blocks in the order of ``wanted``; ``window()`` of them are requested at once."""
+    cids, pending = iter(wanted), deque[asyncio.Task[bytes]]()
+    try:
+        while True:
+            for cid, length in islice(cids, max(0, window() - len(pending))):
+                pending.append(asyncio.create_task(request(cid, length)))
+            if not pending:
+                return
+            block = await pending[0]
+            pending.popleft()
+            yield block
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 def max_requests(gateways: int) -> int:

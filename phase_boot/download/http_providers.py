@@ -57,7 +57,7 @@ def scope_allows_private(router: str) -> bool:
 
 
 def _addresses(reply: bytes) -> Iterator[str]:
-    for record in _records(reply)[:MAX_RECORDS]:
+    for record in records_in(reply):
         match record:
             case {"Schema": str(schema), "Addrs": list(addresses)} if schema in _SCHEMAS:
                 for address in addresses[:MAX_ADDRESSES]:
@@ -65,8 +65,16 @@ def _addresses(reply: bytes) -> Iterator[str]:
                         yield address
 
 
+def records_in(reply: bytes) -> list[object]:
+    """Return the first `MAX_RECORDS` records of a reply, which are not checked.
+
+    Raises:
+        ValueError: it is neither JSON nor NDJSON of objects.
+    """
+    return _records(reply)[:MAX_RECORDS]
+
+
 def _records(reply: bytes) -> list[object]:
-    """Return the records of a reply, which are not checked."""
     try:
         text = reply.decode()
         try:

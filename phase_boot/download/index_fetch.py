@@ -20,6 +20,7 @@ from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
+from phase_boot.download.bitswap_source import BITSWAP, PeerBlocks
 from phase_boot.download.block_client import BlockClient
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.health import HEDGE_SECONDS
@@ -138,10 +139,11 @@ async def fetch_chunk_list(
     reason = "no source has the list of its chunks"
     try:
         index = IndexBuilder(artifact, root)
-        read_nodes = partial(_read_nodes, gateways=len(sources.gateways))
+        read_gateway = partial(_read_gateway, gateways=len(sources.gateways))
         readers: list[tuple[str, _ReadIndex]] = [
             *((mirror, _read_car) for mirror in sources.mirrors),
-            *((gateway, read_nodes) for gateway in sources.gateways),
+            *((gateway, read_gateway) for gateway in sources.gateways),
+            *((BITSWAP, partial(_read_peers, blocks=blocks)) for blocks in sources.peers),
         ]
         allowed = [reader for reader in readers if not context.is_banned(reader[0])]
         await _read(context, index, sorted(allowed, key=lambda each: context.is_suspect(each[0])))
@@ -227,11 +229,25 @@ async def _read_car(context: DownloadContext, index: IndexBuilder, source: str) 
                 break
 
 
-async def _read_nodes(
+async def _read_gateway(
     context: DownloadContext, index: IndexBuilder, gateway: str, *, gateways: int
 ) -> None:
+    """Read the missing nodes from a gateway."""
+    await _read_nodes(context, index, BlockClient(context, gateway, gateways=gateways))
+
+
+async def _read_peers(
+    context: DownloadContext, index: IndexBuilder, _name: str, *, blocks: PeerBlocks
+) -> None:
+    """Read the missing nodes by bitswap."""
+    await _read_nodes(context, index, blocks)
+
+
+async def _read_nodes(
+    context: DownloadContext, index: IndexBuilder, blocks: BlockClient | PeerBlocks
+) -> None:
     """Read the missing nodes by their CIDs, one level of the DAG after the other."""
-    blocks, left = BlockClient(context, gateway, gateways=gateways), MAX_NODES
+    left = MAX_NODES
     rate_check, length = MinRateCheck(context.min_rate, since=context.clock.monotonic(), done=0), 0
     while cids := list(index.dag_index.next_cids()):
         left -= len(cids)

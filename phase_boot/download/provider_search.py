@@ -13,7 +13,9 @@ from typing import Final
 from phase_boot.content.cid import Cid
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.http_providers import MAX_REPLY, providers_in, scope_allows_private
+from phase_boot.download.routed_peers import nearest_to, peers_in
 from phase_boot.journal.content_events import SourceFailed
+from phase_boot.ports.block_exchange import BlockPeer
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.url import below
 from policies.model import Reach
@@ -36,6 +38,7 @@ class ProviderSearch:
         self._own = frozenset(own)
         self.found: set[str] = set()
         """Base URLs of all servers that were found."""
+        self._peers: dict[Cid, list[BlockPeer]] = {}
         self._searches: dict[Cid, asyncio.Task[tuple[str, ...]]] = {}
 
     async def gateways(self, context: DownloadContext, artifact: str, root: Cid) -> tuple[str, ...]:
@@ -46,6 +49,13 @@ class ProviderSearch:
             search = self._search(context, artifact, root)
             self._searches[root] = asyncio.create_task(search)
         return await asyncio.shield(self._searches[root])
+
+    async def peers(
+        self, context: DownloadContext, artifact: str, root: Cid
+    ) -> tuple[BlockPeer, ...]:
+        """Return the peers of libp2p that are said to have ``root``, by the same replies."""
+        await self.gateways(context, artifact, root)
+        return tuple(self._peers.get(root, ()))
 
     async def close(self) -> None:
         """Stop the search."""
@@ -74,6 +84,7 @@ class ProviderSearch:
                     reach=context.reach,
                     redirects=context.max_redirects,
                 )
+            self._peers.setdefault(root, []).extend(peers_in(reply, nearest_to(router)))
             return providers_in(reply, private=private, own=self._own)
         except TimeoutError:
             reason = f"no reply within {ROUTER_SECONDS:g} seconds"

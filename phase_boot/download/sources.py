@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from phase_boot.content.cid import Cid
+from phase_boot.download.bitswap_source import BITSWAP, PeerBlocks
+from phase_boot.download.context import DownloadContext
+from phase_boot.download.peer_search import PeerSearch
 from phase_boot.download.provider_search import ProviderSearch
 from phase_boot.download.tracker_client import TrackerClient
 from phase_boot.ports.finder import Candidate, host_of
@@ -91,6 +95,8 @@ class Sources:
         gateways: base URLs of gateways of IPFS, which have files by CIDs, or blocks alone.
         providers: finds further gateways where the known sources are slow or fail.
         discovery: finds further mirrors while artifacts are downloaded.
+        peer_search: finds peers of libp2p, the last resort; None uses none.
+        peers: the peers that are used, in place of servers.
         tracker: shares chunks with peers that download the same; None shares with none.
     """
 
@@ -98,7 +104,21 @@ class Sources:
     gateways: tuple[str, ...] = ()
     providers: ProviderSearch = field(default_factory=ProviderSearch)
     discovery: SourceDiscovery = field(default_factory=SourceDiscovery)
+    peer_search: PeerSearch | None = None
+    peers: tuple[PeerBlocks, ...] = ()
     tracker: TrackerClient | None = None
+
+    async def find_peers(
+        self, context: DownloadContext, artifact: str, root: Cid | None
+    ) -> PeerBlocks | None:
+        """Return where the blocks of a DAG may come from by bitswap; None if from nowhere."""
+        if root is None or self.peer_search is None or context.is_banned(BITSWAP):
+            return None
+        return await self.peer_search.blocks(context, artifact, root)
+
+    def only(self, blocks: PeerBlocks) -> Sources:
+        """Return peers as the only known source; others are still discovered."""
+        return replace(self, mirrors=(), gateways=(), peers=(blocks,))
 
     def has_gateway(self, base: str) -> bool:
         """Return whether ``base`` is a gateway, known or found."""

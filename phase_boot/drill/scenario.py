@@ -13,6 +13,7 @@ from phase_boot.adapters.finders.ipns_http import RecordFinder
 from phase_boot.adapters.finders.known_urls import CachedManifestFinder
 from phase_boot.adapters.finders.lan_providers import LanProviders
 from phase_boot.drill import virtual_time
+from phase_boot.drill.fake_blocks import FakeBlocks
 from phase_boot.drill.fake_boot import FakeKexec, FakeLoader
 from phase_boot.drill.fake_dht import FakeDht
 from phase_boot.drill.fake_network import FakeNetwork
@@ -57,6 +58,7 @@ class Scenario:
     dht: FakeDht = field(default_factory=FakeDht)
     asked_dht: Dht | None = None
     """What the finder of the DHT asks; without one it is ``dht``."""
+    blocks: FakeBlocks = field(default_factory=FakeBlocks)
     cache: FakeCache = field(default_factory=FakeCache)
     kexec: FakeKexec = field(default_factory=FakeKexec)
     loader: FakeLoader = field(default_factory=FakeLoader)
@@ -115,6 +117,7 @@ class Scenario:
             ),
             fetcher=self.fetcher,
             dht=self.dht,
+            blocks=self.blocks,
             peer_sharing=self.peer_sharing or FakePeerSharing(self.fetcher),
             store_opener=self.cache,
             kexec=self.kexec,

@@ -34,17 +34,20 @@ from phase_boot.drill.sample_manifest import (
     document,
     signed,
 )
-from phase_boot.drill.sample_record import ANNOUNCER, record
+from phase_boot.drill.sample_record import ANNOUNCER, announcement, record
 from phase_boot.drill.sample_root import NEW_PUBLISHER, ROOT_1, ROOT_2, ROOT_WITH_ANNOUNCER
 from phase_boot.drill.scenario import Scenario
+from phase_boot.ports.block_exchange import BlockPeer
 from phase_boot.ports.network import Setup
 from phase_boot.ports.operator import Answer, MenuAction
 from phase_boot.store.disk import Folder
 from phase_boot.store.layout import dag_path, entry_path
 from phase_boot.trust.ipns_name import IpnsName
+from phase_boot.url import Scope
 
 PEER: Final = "http://10.0.0.9:7000"
 RECORD_PATH: Final = f"routing/v1/ipns/{IpnsName(ANNOUNCER.keyid)}"
+PROVIDER: Final = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWAHoEkEqnKzM5PXFygh2movVBCSX3k8tDsT2cneU68Gyt"
 BOOTSTRAP: Final = "/ip4/10.0.0.8/tcp/4001/p2p/12D3KooWN23oVDV3Bm7JjRyG2fq5VQBwMxqGEcm7QyWwSRNpXYdv"
 OLD: Final = b"an artifact of an older version " * 100
 OLDER_KERNEL: Final = bzimage(b"kernel of an older version")
@@ -120,6 +123,25 @@ def dht() -> Scenario:
     scenario = wan()
     scenario.platform.table["discovery"] |= {"routers": [], "bootstrap": [BOOTSTRAP]}
     scenario.dht.peers = [None, record(key=UNTRUSTED_KEY), record(), record(), record()]
+    return scenario
+
+
+def bitswap() -> Scenario:
+    """The mirror of the record has the manifest alone: the artifacts come from peers of libp2p.
+
+    The record names one peer, and the DHT another one.
+    """
+    scenario = wan()
+    mirror = server_with_chunks()
+    mirror.files = {path: mirror.files[path] for path in ("stable/amd64/manifest.json",)}
+    scenario.fetcher.servers["http://mirror"] = mirror
+    raw = record(announcement=announcement(providers=(PROVIDER,)))
+    scenario.fetcher.servers["http://router"] = FakeServer({RECORD_PATH: raw})
+    scenario.platform.table["discovery"]["bootstrap"] = [BOOTSTRAP]
+    address, _, peer = BOOTSTRAP.partition("/p2p/")
+    scenario.blocks.provided_by = [BlockPeer(peer, (address,), Scope.PRIVATE)]
+    for data in (KERNEL, INITRAMFS, ROOTFS):
+        scenario.blocks.add_file(data, chunked(data))
     return scenario
 
 
@@ -216,6 +238,7 @@ SCENARIOS: Final[Mapping[str, Callable[[], Scenario]]] = MappingProxyType(
             peer_sharing,
             wan,
             dht,
+            bitswap,
             local,
             private,
             permanent_address,

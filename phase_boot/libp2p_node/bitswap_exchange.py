@@ -22,11 +22,15 @@ from phase_boot.libp2p_node.bitswap_message import (
     decode,
     encode_wants,
 )
-from phase_boot.libp2p_node.bitswap_session import Outcome, Request, WantList
+from phase_boot.libp2p_node.bitswap_session import WantList
+from phase_boot.libp2p_node.bitswap_state import Outcome, Request
 from phase_boot.libp2p_node.host import PeerFailed
 
-CONNECT_SECONDS: Final = 6.0
-"""Time to connect with a peer and to agree on the protocol."""
+CONNECT_SECONDS: Final = 12.0
+"""Time to connect with a peer and to agree on the protocol, with all attempts."""
+ATTEMPTS: Final = 3
+RETRY_SECONDS: Final = 0.5
+"""Pause between two attempts."""
 WRITE_SECONDS: Final = 5.0
 """Time to send one message of wants."""
 READ_BYTES: Final = 256 * 1024
@@ -157,8 +161,7 @@ class Exchange:
 
     async def _talk(self, peer: PeerId, name: str, connect: Connect) -> None:
         with trio.fail_after(CONNECT_SECONDS):
-            await connect()
-            stream = await self._host.open_stream(peer, [PROTOCOL])
+            stream = await self._open(peer, connect)
         sender, outbox = trio.open_memory_channel[bytes](MAX_UNSENT)
         self._outboxes[name] = sender
         self._wants.connected(name, trio.current_time())
@@ -175,6 +178,15 @@ class Exchange:
             raise PeerFailed(str(failures.exceptions[0])) from failures
         finally:
             await stream.close()
+
+    async def _open(self, peer: PeerId, connect: Connect) -> Stream:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(PeerFailed):
+                await connect()
+                return await self._host.open_stream(peer, [PROTOCOL])
+            await trio.sleep(RETRY_SECONDS)
+        await connect()
+        return await self._host.open_stream(peer, [PROTOCOL])
 
     async def _write_all(self, stream: Stream, outbox: trio.MemoryReceiveChannel[bytes]) -> None:
         async for message in outbox:

@@ -1,7 +1,7 @@
 """The operation ``block``: one block by its CID, from peers that the parent names.
 
-A request has ``cid``, ``limit`` (bytes of the largest block), ``seconds``, ``peers`` (each with
-``peer``, its id, and ``addresses``) and ``nearest``, the scope of the nearest address that may be
+A request has ``cid``, ``limit`` (bytes of the largest block), ``seconds`` and ``peers``: each with
+``peer``, its id, ``addresses``, and ``nearest``, the scope of the nearest address that may be
 dialled. The answer has ``block``, in base64, and ``peer``, which sent it; without a block the end
 has the reason. Many requests run at the same time and share the connections.
 """
@@ -23,6 +23,8 @@ from phase_boot.libp2p_node.host import Node, PeerFailed
 from phase_boot.libp2p_node.program import Answer, Fields, RequestFailed
 from phase_boot.url import Scope
 
+DIAL_SECONDS: Final = 4.0
+"""Time for one address: a look-up has other peers to ask, and a block may have none."""
 MAX_ADDRESSES: Final = 8
 """Addresses of one peer that are looked at."""
 
@@ -41,8 +43,7 @@ class BlockOperation:
             node.background.start_soon(self._exchange.run)
         try:
             cid = Cid.parse(request["cid"])
-            nearest = Scope(request["nearest"])
-            peers = dict(_peer(node, nearest, each) for each in request["peers"])
+            peers = dict(_peer(node, each) for each in request["peers"])
         except ValueError as error:
             raise RequestFailed(str(error)) from None
         outcome = await self._exchange.block(
@@ -55,9 +56,9 @@ class BlockOperation:
         return {}
 
 
-def _peer(node: Node, nearest: Scope, entry: Fields) -> tuple[PeerId, Connect]:
-    """Return a peer, and how it is connected with; raise ValueError for no peer id."""
-    peer = PeerId.parse(entry["peer"])
+def _peer(node: Node, entry: Fields) -> tuple[PeerId, Connect]:
+    """Return a peer, and how it is connected with; raise ValueError for no id or scope."""
+    peer, nearest = PeerId.parse(entry["peer"]), Scope(entry["nearest"])
     addresses = list[Multiaddr]()
     for text in entry["addresses"][:MAX_ADDRESSES]:
         with suppress(ValueError):
@@ -73,4 +74,4 @@ async def _connect(node: Node, peer: PeerId, addresses: list[Multiaddr], nearest
     for address in addresses:
         with suppress(PeerFailed):
             endpoints += await dialling.resolved(address)
-    await dialling.connect(node, peer, dialling.permitted(endpoints, nearest))
+    await dialling.connect(node, peer, dialling.permitted(endpoints, nearest), DIAL_SECONDS)

@@ -12,24 +12,26 @@ that was not requested from its peer, which gets no more requests after it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from phase_boot.content.cid import Cid
 from phase_boot.libp2p_node.bitswap_message import MAX_WANTS, Received
+from phase_boot.libp2p_node.bitswap_state import Link, Outcome, PeerState, Request, Update, Want
 
 SILENT_SECONDS: Final = 2.0
 """Time without a block after which the wants of a peer are given to other peers."""
-FIRST_WINDOW: Final = 4
-"""Open wants of a peer that has sent nothing yet."""
+REST_SECONDS: Final = 10.0
+"""Time in which a peer that was silent is asked only if no other one is left; it doubles."""
+MAX_RESTS: Final = 5
 MAX_WINDOW: Final = 64
 """Open wants of one peer."""
 MAX_OPEN_BYTES: Final = 16 * 1024 * 1024
 """Largest sizes of all blocks together that are requested at once."""
 MAX_QUEUE: Final = 4096
 """Blocks that callers wait for."""
+MAX_ASKED: Final = 8192
+"""Wants that are remembered of each peer."""
 MAX_PEERS: Final = 12
 """Peers that are known at once."""
 MAX_IDLE_MESSAGES: Final = 1024
@@ -38,105 +40,16 @@ REDIAL_SECONDS: Final = 5.0
 """Pause before a peer that was lost is connected with again."""
 
 
-class Link(Enum):
-    """What is known of the connection with a peer."""
-
-    DIALLING = auto()
-    UP = auto()
-    GONE = auto()
-    LIED = auto()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A block that is wanted.
-
-    Attributes:
-        key: names the request; no other one has it while it is open.
-        limit: bytes of the largest block that is accepted.
-        peers: the ids of the peers that may have it, the preferred first.
-        until: when it is given up.
-    """
-
-    key: int
-    cid: Cid
-    limit: int
-    peers: Sequence[str]
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of a request: the block, or the reason why there is none.
-
-    Attributes:
-        key: the key of the request.
-        peer: the peer that sent the block.
-    """
-
-    key: int
-    block: bytes | None = None
-    peer: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A change of the want-list that a peer is to be told."""
-
-    wanted: tuple[Cid, ...] = ()
-    cancelled: tuple[Cid, ...] = ()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Want:
-    cid: Cid
-    limit: int
-    until: float
-    peers: list[str] = field(default_factory=list)
-    keys: set[int] = field(default_factory=set)
-    asked: str = ""
-    """The peer that it is requested from now."""
-    tried: set[str] = field(default_factory=set)
-    """Peers that were silent."""
-    lacking: set[str] = field(default_factory=set)
-    """Peers that said they lack it."""
-
-
-@dataclass(slots=True)
-class _Peer:
-    link: Link = Link.DIALLING
-    reason: str = ""
-    lost_at: float = 0.0
-    window: int = FIRST_WINDOW
-    open: dict[Cid, None] = field(default_factory=dict)
-    heard_at: float = 0.0
-    """When it last sent a requested block, or was asked for one while it had no open want."""
-    idle_messages: int = 0
-    late: OrderedDict[Cid, None] = field(default_factory=OrderedDict)
-    """Withdrawn wants, whose blocks may still be on their way."""
-    wanted: list[Cid] = field(default_factory=list)
-    cancelled: list[Cid] = field(default_factory=list)
-
-    @property
-    def usable(self) -> bool:
-        return self.link in {Link.DIALLING, Link.UP}
-
-    @property
-    def load(self) -> float:
-        return len(self.open) / self.window
-
-
 class WantList:
     """Open requests, and the peers that may serve them. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         """Start without a request and without a peer."""
-        self._wants: dict[Cid, _Want] = {}
+        self._wants: dict[Cid, Want] = {}
         self._waiting: OrderedDict[Cid, None] = OrderedDict()
         """Wants that are requested from no peer, in order."""
         self._of_key: dict[int, Cid] = {}
-        self._peers: OrderedDict[str, _Peer] = OrderedDict()
+        self._peers: OrderedDict[str, PeerState] = OrderedDict()
         self._open_bytes = 0
 
     def __len__(self) -> int:
@@ -163,7 +76,7 @@ class WantList:
         dial = tuple(name for name in names if self._must_dial(name, now))
         want = self._wants.get(cid)
         if want is None:
-            want = _Want(cid=cid, limit=request.limit, until=request.until)
+            want = Want(cid=cid, limit=request.limit, until=request.until)
             self._wants[cid] = want
             self._waiting[cid] = None
         want.keys.add(key)
@@ -216,11 +129,14 @@ class WantList:
                 self._free(self._wants[cid], cancel=True)
         for codec, block in message.blocks:
             cid = Cid.of(codec, block)
-            if cid not in peer.open and peer.late.pop(cid, cid) is not None:
+            if cid not in peer.asked:
                 self.lied(name, "it sent a block that was not requested", now)
                 break
+            if cid not in self._wants:
+                continue
             useful = True
             peer.heard_at, peer.window = now, min(peer.window + 1, MAX_WINDOW)
+            peer.silences, peer.rests_until = 0, 0.0
             outcomes += self._answer(cid, name, block)
         peer.idle_messages = 0 if useful else peer.idle_messages + 1
         if peer.idle_messages > MAX_IDLE_MESSAGES:
@@ -260,7 +176,7 @@ class WantList:
         if known is not None:
             if known.link is not Link.GONE or now < known.lost_at + REDIAL_SECONDS:
                 return False
-            self._peers[name] = _Peer(late=known.late)
+            self._peers[name] = PeerState(asked=known.asked)
             return True
         if len(self._peers) >= MAX_PEERS:
             gone = next(
@@ -269,10 +185,10 @@ class WantList:
             if gone is None:
                 return False
             del self._peers[gone]
-        self._peers[name] = _Peer()
+        self._peers[name] = PeerState()
         return True
 
-    def _candidates(self, want: _Want) -> list[str]:
+    def _candidates(self, want: Want) -> list[str]:
         """Return the peers that may have a block: connected, or about to be."""
         return [
             name
@@ -287,25 +203,29 @@ class WantList:
             want = self._wants[cid]
             if self._open_bytes and self._open_bytes + want.limit > MAX_OPEN_BYTES:
                 return
-            name = self._choose(want)
+            name = self._choose(want, now)
             if name is not None:
                 self._ask(want, name, now)
 
-    def _choose(self, want: _Want) -> str | None:
-        """Return the least busy peer for a want; one that was silent only after all others."""
+    def _choose(self, want: Want, now: float) -> str | None:
+        """Return the least busy peer for a want; one that was silent only if no other is left."""
         up = [name for name in self._candidates(want) if self._peers[name].link is Link.UP]
-        fresh = [name for name in up if name not in want.tried]
+        lively = [name for name in up if now >= self._peers[name].rests_until] or up
+        fresh = [name for name in lively if name not in want.tried]
         if not fresh:
             want.tried.clear()
-        free = [name for name in fresh or up if self._peers[name].load < 1]
+        free = [name for name in fresh or lively if self._peers[name].load < 1]
         return min(free, key=lambda name: self._peers[name].load, default=None)
 
-    def _ask(self, want: _Want, name: str, now: float) -> None:
+    def _ask(self, want: Want, name: str, now: float) -> None:
         peer, cid = self._peers[name], want.cid
         if not peer.open:
             peer.heard_at = now
         peer.open[cid] = None
-        peer.late.pop(cid, None)
+        peer.asked[cid] = None
+        peer.asked.move_to_end(cid)
+        if len(peer.asked) > MAX_ASKED:
+            peer.asked.popitem(last=False)
         if cid in peer.cancelled:
             # The peer was not told yet that the want was withdrawn.
             peer.cancelled.remove(cid)
@@ -315,16 +235,18 @@ class WantList:
         self._open_bytes += want.limit
         del self._waiting[cid]
 
-    def _pass_on(self, name: str, peer: _Peer, now: float) -> None:
+    def _pass_on(self, name: str, peer: PeerState, now: float) -> None:
         """Give the wants of a silent peer to others; those that no other peer may have stay."""
         peer.heard_at, peer.window = now, 1
+        peer.silences = min(peer.silences + 1, MAX_RESTS)
+        peer.rests_until = now + REST_SECONDS * 2.0 ** (peer.silences - 1)
         for cid in list(peer.open):
             want = self._wants[cid]
             want.tried.add(name)
             if any(self._peers[other].link is Link.UP for other in self._others(want, name)):
                 self._free(want, cancel=True)
 
-    def _others(self, want: _Want, name: str) -> Iterable[str]:
+    def _others(self, want: Want, name: str) -> Iterable[str]:
         return (other for other in self._candidates(want) if other != name)
 
     def _answer(self, cid: Cid, name: str, block: bytes) -> Iterator[Outcome]:
@@ -343,7 +265,7 @@ class WantList:
             else:
                 yield Outcome(key, block=block, peer=name)
 
-    def _fail(self, want: _Want, *, late: bool) -> Iterator[Outcome]:
+    def _fail(self, want: Want, *, late: bool) -> Iterator[Outcome]:
         reason = self._reason(want, late=late)
         self._withdraw(want)
         del self._wants[want.cid]
@@ -352,7 +274,7 @@ class WantList:
             del self._of_key[key]
             yield Outcome(key, reason=reason)
 
-    def _reason(self, want: _Want, *, late: bool) -> str:
+    def _reason(self, want: Want, *, late: bool) -> str:
         if not want.peers:
             return "no peer is known that may have the block"
         lacking = len(want.lacking)
@@ -364,11 +286,11 @@ class WantList:
         ]
         return "; ".join(filter(None, parts)) or "no peer is left"
 
-    def _withdraw(self, want: _Want) -> None:
+    def _withdraw(self, want: Want) -> None:
         if want.asked:
             self._free(want, cancel=True)
 
-    def _free(self, want: _Want, *, cancel: bool) -> None:
+    def _free(self, want: Want, *, cancel: bool) -> None:
         """Take a want from the peer that it is requested from, and let it wait."""
         peer = self._peers.get(want.asked)
         if peer is not None and peer.open.pop(want.cid, want) is None:
@@ -377,14 +299,11 @@ class WantList:
                 peer.wanted.remove(want.cid)
             elif cancel:
                 peer.cancelled.append(want.cid)
-                peer.late[want.cid] = None
-                if len(peer.late) > MAX_QUEUE:
-                    peer.late.popitem(last=False)
         want.asked = ""
         self._waiting[want.cid] = None
         self._waiting.move_to_end(want.cid, last=False)
 
-    def _end(self, peer: _Peer, link: Link, reason: str, now: float) -> None:
+    def _end(self, peer: PeerState, link: Link, reason: str, now: float) -> None:
         for cid in list(peer.open):
             self._free(self._wants[cid], cancel=False)
         peer.wanted.clear()

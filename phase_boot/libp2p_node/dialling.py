@@ -69,8 +69,12 @@ async def resolved(address: Multiaddr) -> tuple[Endpoint, ...]:
     return tuple(dict.fromkeys((str(sockaddr[0]), port) for *_, sockaddr in found))
 
 
-async def connect(node: Node, peer: PeerId, endpoints: Iterable[Endpoint]) -> Scope:
+async def connect(
+    node: Node, peer: PeerId, endpoints: Iterable[Endpoint], seconds: float = DIAL_SECONDS
+) -> Scope:
     """Connect to ``peer`` at the first endpoint that works, and return the scope of that.
+
+    Each endpoint has ``seconds``.
 
     Raises:
         PeerFailed: none works.
@@ -78,7 +82,7 @@ async def connect(node: Node, peer: PeerId, endpoints: Iterable[Endpoint]) -> Sc
     reason = "it has no address that can be dialled"
     for host, port in [each for each in endpoints if _has_route(each)][:ADDRESSES]:
         try:
-            with trio.fail_after(DIAL_SECONDS):
+            with trio.fail_after(seconds):
                 await node.connect(peer, host, port)
         except (PeerFailed, trio.TooSlowError) as failure:
             reason = str(failure) or "it does not answer"

@@ -20,7 +20,7 @@ from phase_boot.libp2p_node.host import Node, running_node
 
 MAX_LINE: Final = 65_536
 """Bytes of the longest request."""
-MAX_AT_ONCE: Final = 64
+MAX_AT_ONCE: Final = 256
 """Requests that run at the same time."""
 Fields = Mapping[str, Any]
 """The fields of a request: the parent is trusted."""

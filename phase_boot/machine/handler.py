@@ -9,6 +9,7 @@ from phase_boot.journal.event import Event
 from phase_boot.machine.boot import BootContext
 from phase_boot.machine.errors import BootError
 from phase_boot.machine.graph import State, Trigger, triggers_of
+from phase_boot.ports.block_exchange import BlockExchange
 from phase_boot.ports.clock import Clock
 from phase_boot.ports.dht import Dht
 from phase_boot.ports.fetcher import Fetcher
@@ -37,6 +38,7 @@ class Ports:
     finders: tuple[Finder, ...]
     fetcher: Fetcher
     dht: Dht
+    blocks: BlockExchange
     peer_sharing: PeerSharing
     store_opener: StoreOpener
     kexec: Kexec

@@ -47,15 +47,15 @@ def node() -> Iterator[Libp2pProcess]:
         yield process
 
 
-def peer(address: str) -> dict[str, object]:
+def peer(address: str, nearest: str = "own") -> dict[str, object]:
     """Return a peer as a request names it."""
     where, _, name = address.partition("/p2p/")
-    return {"peer": name, "addresses": [where]}
+    return {"peer": name, "addresses": [where], "nearest": nearest}
 
 
-def peer_of(kubo: KuboNode) -> dict[str, object]:
+def peer_of(kubo: KuboNode, nearest: str = "own") -> dict[str, object]:
     addresses: list[str] = json.loads(kubo.api("id"))["Addresses"]
-    return peer(next(each for each in addresses if "/tcp/" in each))
+    return peer(next(each for each in addresses if "/tcp/" in each), nearest)
 
 
 def request(cid: Cid, *peers: dict[str, object], seconds: float = 30) -> dict[str, Any]:
@@ -64,7 +64,6 @@ def request(cid: Cid, *peers: dict[str, object], seconds: float = 30) -> dict[st
         "cid": str(cid),
         "limit": MAX_BLOCK,
         "seconds": seconds,
-        "nearest": "own",
         "peers": peers,
     }
 
@@ -137,8 +136,7 @@ def test_a_block_that_no_node_has_ends_with_one_sentence(
 def test_addresses_that_are_nearer_than_permitted_are_not_dialled(
     kubo: KuboNode, root: Cid, node: Libp2pProcess
 ) -> None:
-    asked = request(root, peer_of(kubo)) | {"nearest": "private"}
-    (answer,) = node.ask(**asked)
+    (answer,) = node.ask(**request(root, peer_of(kubo, nearest="private")))
     assert "it has no address that can be dialled" in answer["end"]["error"]
 
 

@@ -11,19 +11,17 @@ from hypothesis import strategies as st
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.libp2p_node.bitswap_message import Received
 from phase_boot.libp2p_node.bitswap_session import (
-    FIRST_WINDOW,
     MAX_IDLE_MESSAGES,
     MAX_OPEN_BYTES,
     MAX_PEERS,
     MAX_QUEUE,
     MAX_WINDOW,
     REDIAL_SECONDS,
+    REST_SECONDS,
     SILENT_SECONDS,
-    Outcome,
-    Request,
-    Update,
     WantList,
 )
+from phase_boot.libp2p_node.bitswap_state import FIRST_WINDOW, Outcome, Request, Update
 
 ONE, OTHER = "one", "other"
 BLOCKS = [bytes([number]) * 100 for number in range(200)]
@@ -113,6 +111,22 @@ def test_the_wants_of_a_silent_peer_are_withdrawn_and_given_to_another() -> None
     assert session.told[OTHER][-1] == CIDS[0]
     session.send(OTHER, BLOCKS[0])
     assert {outcome.key for outcome in session.outcomes} == {0, 1}
+
+
+def test_a_silent_peer_gets_no_want_while_another_one_delivers() -> None:
+    session = Session(ONE, OTHER)
+    session.request(*range(2 * FIRST_WINDOW))
+    session.serve(OTHER)
+    session.step(SILENT_SECONDS)
+    session.serve(OTHER)
+    assert len(session.outcomes) == 2 * FIRST_WINDOW
+    told = len(session.told[ONE])
+    session.request(*range(100, 150))
+    session.serve(OTHER)
+    assert len(session.told[ONE]) == told
+    session.step(REST_SECONDS)
+    session.request(*range(150, 190))
+    assert len(session.told[ONE]) == told + 1
 
 
 def test_a_silent_peer_that_is_the_only_one_keeps_its_wants() -> None:
@@ -207,12 +221,27 @@ def test_a_peer_that_sends_what_was_not_requested_is_asked_no_more() -> None:
     assert CIDS[2] not in session.told[ONE]
 
 
-def test_the_same_block_twice_is_a_lie() -> None:
+def test_a_block_that_comes_twice_counts_once_and_not_without_end() -> None:
     session = Session(ONE)
     session.request(0, 1)
     session.send(ONE, BLOCKS[0], BLOCKS[0])
+    assert not session.wants.liars
+    assert [outcome.key for outcome in session.outcomes] == [0]
+    for _ in range(MAX_IDLE_MESSAGES + 1):
+        session.send(ONE, BLOCKS[0])
     assert session.wants.liars == (ONE,)
-    assert [outcome.key for outcome in session.outcomes if outcome.block] == [0]
+
+
+def test_a_block_that_was_withdrawn_and_wanted_again_may_come_twice() -> None:
+    session = Session(ONE)
+    session.request(0)
+    session.wants.cancel(0)
+    session.step()
+    session.request(0)
+    session.send(ONE, BLOCKS[0])
+    session.send(ONE, BLOCKS[0])
+    assert session.wants.liars == ()
+    assert [outcome.key for outcome in session.outcomes] == [0]
 
 
 def test_a_block_under_another_codec_is_a_lie() -> None:
