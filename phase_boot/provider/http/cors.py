@@ -2,7 +2,7 @@
 
 Only the paths of IPFS are open to pages of other origins, as the gateway and routing specifications
 of IPFS ask: public, verifiable data, sent without credentials. The others are not: a web page must
-not make its reader's browser look for providers of his network, or post receipts.
+not make its reader's browser look for providers of that network, or post receipts.
 """
 
 from __future__ import annotations
