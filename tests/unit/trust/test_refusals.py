@@ -28,8 +28,15 @@ def test_the_page_lists_the_refusals_as_they_are(capsys: pytest.CaptureFixture[s
 def test_programs_read_the_same_refusals(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["refusals", "--json"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["code"] for each in listed] == [refusal.code for refusal in ALL]
-    assert [each["sentence"] for each in listed] == [refusal.sentence for refusal in ALL]
+    assert listed == [
+        {
+            "code": refusal.code,
+            "what": refusal.__doc__,
+            "sentence": refusal.sentence,
+            "bans": refusal.ban_source,
+        }
+        for refusal in ALL
+    ]
 
 
 def test_the_lists_contain_every_refusal() -> None:
