@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from phase_boot.content.cid import Cid
+from phase_boot.content.http_address import server_at
 from phase_boot.ports.finder import WAN, Candidate, DiscoveryQuery, Ignored
 from phase_boot.trust.ipns_record import IpnsRecord
 from phase_boot.url import BadUrl, announced, below
+from policies.model import Reach
 
 
 def record_candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Candidate | Ignored]:
     """Yield the URLs of the manifest that a record names for the machine.
 
-    A mirror's address must not be of this machine or of one link: a thief of the announcing key
-    must not choose among the services that only this machine reaches.
+    The manifest is at each gateway of the policy and at each HTTP server among the providers by its
+    CID. An address that the record names must not be of this machine or of one link: a thief of the
+    announcing key must not choose among the services that only this machine reaches.
     """
     place = record.announcement.places.get((query.channel, query.arch))
     if place is None or query.records is None:
@@ -24,7 +27,9 @@ def record_candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Can
             yield Candidate(url=str(announced(url)), finder=WAN, record=record)
         except BadUrl as error:
             yield Ignored(f"a mirror in the record of {record.name}: {error}")
-    for gateway in query.records.gateways:
+    near = query.records.reach is Reach.LAN
+    servers = (server_at(each, private=near) for each in place.providers)
+    for gateway in dict.fromkeys((*query.records.gateways, *filter(None, servers))):
         yield Candidate(url=_by_cid(gateway, place.manifest_cid), finder=WAN, record=record)
 
 

@@ -136,6 +136,20 @@ def test_a_mirror_at_this_machine_or_on_one_link_is_ignored(host: str) -> None:
     assert len(reasons(answers)) == 3
 
 
+def test_the_manifest_is_also_at_each_http_server_among_the_providers_by_its_cid() -> None:
+    providers = (
+        "/dns4/holder/tcp/443/tls/http",
+        "/dns4/gate/tcp/80/http",
+        "/ip4/192.0.2.7/tcp/4001",
+        "/ip4/127.0.0.1/tcp/80/http",
+        "/ip4/169.254.169.254/tcp/80/http",
+        "/ip4/10.0.0.1/tcp/80/http",
+    )
+    answers = found(routers(router=record(announcement=announcement(providers=providers))))
+    by_cid = f"https://holder/ipfs/{MANIFEST_CID}?format=raw"
+    assert urls(answers) == [MIRROR, BY_CID, by_cid]
+
+
 def test_a_silent_server_delays_no_other_and_is_named() -> None:
     fetcher = routers(router=record(), other=record())
     fetcher.servers["http://other"].hangs = True
