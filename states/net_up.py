@@ -13,6 +13,7 @@ from phase_boot.journal.handoff_events import LoaderCleared, LoaderNotCleared
 from phase_boot.journal.network_events import LinkMissing, link_up
 from phase_boot.machine import promises, wall_clock
 from phase_boot.machine.boot import BootContext, require
+from phase_boot.machine.dht_peers import load_dht_peers
 from phase_boot.machine.errors import (
     CannotChainload,
     CannotStore,
@@ -111,7 +112,9 @@ async def _recall_trust(ports: Ports, policy: Policy, boot: BootContext) -> Boot
     now = seen.no_earlier(now)
     wall_clock.advance(ports, now)
     records = newest_records(boot.records, memory.records)
-    return replace(boot, store=store, chain=memory.chain, seen=seen, records=records, now=now)
+    peers = await asyncio.to_thread(load_dht_peers, store.state_files)
+    boot = replace(boot, store=store, chain=memory.chain, seen=seen, records=records, now=now)
+    return replace(boot, dht_peers=peers or boot.dht_peers)
 
 
 def _merged(seen: RollbackState, more: RollbackState) -> RollbackState:

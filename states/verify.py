@@ -21,6 +21,7 @@ from phase_boot.journal.network_events import CandidateDeferred, CandidateFound,
 from phase_boot.machine import deferral
 from phase_boot.machine.boot import BootContext, Refused, require
 from phase_boot.machine.deferral import MAX_DEFERRED, PATIENCE_SECONDS, patience
+from phase_boot.machine.dht_peers import keep_dht_peers
 from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
@@ -190,6 +191,9 @@ class _CandidateSessions:
             )
         )
         await self._write_state(partial(keep_record, record=record))
+        # With each new record, so at most every few hours: a stick wears out.
+        if candidate.dht_peers:
+            await self._write_state(partial(keep_dht_peers, peers=candidate.dht_peers))
 
     def _recheck(self, answer: _Answer) -> bool:
         """Verify an answer again, by roots and versions that other candidates proved meanwhile."""

@@ -99,7 +99,8 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
         newest=boot.records,
         # In Private no machine is told more than it has to know.
         ask_lan=policy.mode is Mode.INTERNET and LAN in rules.order,
-        bootstrap=servers.bootstrap,
+        # Those of an earlier boot never turn the DHT on.
+        bootstrap=(*servers.bootstrap, *boot.dht_peers) if servers.bootstrap else (),
         dht_delay=_dht_delay(rules.order, servers),
     )
 

@@ -16,6 +16,8 @@ class FakeDht:
 
     peers: list[bytes | None] = field(default_factory=list)
     """The record that each peer has; None is a peer without one."""
+    addresses: list[str] = field(default_factory=list)
+    """Where the peers answer; others have addresses of their own."""
     seconds: float = 0.1
     """Time between two answers."""
     hangs: bool = False
@@ -35,7 +37,8 @@ class FakeDht:
         try:
             for number, raw in enumerate(self.peers):
                 await asyncio.sleep(self.seconds)
-                yield DhtPeer(f"/ip4/192.0.2.{number + 1}/tcp/4001")
+                given = self.addresses[number : number + 1]
+                yield DhtPeer(given[0] if given else f"/ip4/192.0.2.{number + 1}/tcp/4001")
                 if raw is not None:
                     yield DhtRecord(raw)
             if self.hangs:

@@ -94,6 +94,8 @@ class BootContext:
     """The highest versions that were seen, below which nothing is accepted."""
     records: tuple[IpnsRecord, ...] = ()
     """The newest IPNS record of each announcing key; an older one is not accepted."""
+    dht_peers: tuple[str, ...] = ()
+    """Multiaddrs of DHT peers that answered in an earlier boot."""
     typed_url: str | None = None
     candidate: Candidate | None = None
     rejected_urls: frozenset[str] = frozenset()

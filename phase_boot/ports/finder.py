@@ -85,6 +85,8 @@ class Candidate:
     """Name of the announced service, by which its several addresses count as one source."""
     record: IpnsRecord | None = field(default=None, hash=False)
     """The verified record that names the URL."""
+    dht_peers: tuple[str, ...] = field(default=(), hash=False)
+    """Multiaddrs of the DHT peers that answered while the record was looked up."""
 
     def base(self, arch: Arch, channel: str) -> str | None:
         """Return the root of the mirror layout, or None if the URL does not follow it."""

@@ -12,11 +12,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from phase_boot.adapters.finders.record_candidates import record_candidates
-from phase_boot.ports.dht import Dht, DhtFailed, DhtRecord
+from phase_boot.ports.dht import Dht, DhtFailed, DhtPeer
 from phase_boot.ports.finder import (
     WAN,
     Candidate,
@@ -48,6 +48,8 @@ class _Lookup:
     refused: dict[bytes, str] = field(default_factory=dict)
     sent: Counter[bytes] = field(default_factory=Counter)
     failure: str = ""
+    peers: list[str] = field(default_factory=list)
+    """The peers that answered."""
 
     def take(self, raw: bytes, query: RecordQuery) -> None:
         """Judge a record; it counts if it is the newest so far."""
@@ -103,7 +105,10 @@ class DhtFinder:
                     yield Ignored(reason)
                 if lookup.found is not None:
                     for each in record_candidates(lookup.found, query):
-                        yield each
+                        if isinstance(each, Candidate):
+                            yield replace(each, dht_peers=tuple(lookup.peers))
+                        else:
+                            yield each
         finally:
             for task in lookups:
                 task.cancel()
@@ -116,7 +121,8 @@ class DhtFinder:
         try:
             async with asyncio.timeout(LONGEST_SECONDS) as limit, aclosing(replies):
                 async for reply in replies:
-                    if not isinstance(reply, DhtRecord):
+                    if isinstance(reply, DhtPeer):
+                        lookup.peers.append(reply.address)
                         continue
                     waiting = lookup.found is None
                     lookup.take(reply.raw, query)

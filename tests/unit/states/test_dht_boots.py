@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from phase_boot.drill.fake_servers import FakeServer, good_server
+from phase_boot.drill.fakes import FakeCache
 from phase_boot.drill.sample_manifest import UNTRUSTED_KEY
 from phase_boot.drill.sample_record import ANNOUNCER, record
 from phase_boot.drill.scenarios import BOOTSTRAP, RECORD_PATH, dht
+from phase_boot.machine.dht_peers import FILE, MAX_PEERS, usable_peers
 from phase_boot.machine.graph import State
 from phase_boot.trust.ipns_name import IpnsName
+
+PEER = BOOTSTRAP.partition("/p2p/")[2]
 
 
 def test_a_record_of_the_dht_leads_to_the_mirror_and_the_process_ends_before_the_jump() -> None:
@@ -21,6 +25,42 @@ def test_a_record_of_the_dht_leads_to_the_mirror_and_the_process_ends_before_the
     assert accepted["sequence"] == 7
     (found,) = scenario.of("candidate.found")
     assert found["finder"] == "wan"
+
+
+def peer(host: str) -> str:
+    return f"/ip4/{host}/tcp/4001/p2p/{PEER}"
+
+
+def test_peers_that_answered_are_where_the_next_boot_begins_too() -> None:
+    first = dht()
+    first.cache = FakeCache()
+    first.dht.addresses = [peer("9.9.9.9"), peer("127.0.0.1"), peer("10.0.0.1"), "no address"]
+    assert first.run() is State.TARGET
+    assert first.cache.state_files.files[FILE].decode() == peer("9.9.9.9")
+    later = dht()
+    later.cache = first.cache
+    later.run()
+    assert later.dht.lookups[0][1] == (BOOTSTRAP, peer("9.9.9.9"))
+
+
+@pytest.mark.parametrize("kept", [b"", b"\xff" * 9000, b"/ip4/127.0.0.1/tcp/1\n/ip4", b"x" * 99])
+def test_a_file_of_peers_that_is_damaged_counts_for_nothing(kept: bytes) -> None:
+    scenario = dht()
+    scenario.cache.state_files.files[FILE] = kept
+    assert scenario.run() is State.TARGET
+    assert scenario.dht.lookups[0][1] == (BOOTSTRAP,)
+
+
+def test_kept_peers_alone_turn_no_dht_on() -> None:
+    scenario = dht()
+    scenario.cache.state_files.files[FILE] = peer("9.9.9.9").encode()
+    scenario.platform.table["discovery"] |= {"bootstrap": []}
+    scenario.run()
+    assert scenario.dht.lookups == []
+
+
+def test_more_peers_than_are_kept_are_left_out() -> None:
+    assert len(usable_peers(peer(f"9.9.9.{n}") for n in range(99))) == MAX_PEERS
 
 
 def test_a_provider_of_this_network_makes_a_look_up_needless() -> None:
