@@ -14,9 +14,18 @@ from typing import Final, Self
 
 from phase_boot.journal.event import Event
 from phase_boot.journal.network_events import DiscoveryFailed, ReplyIgnored
-from phase_boot.ports.finder import MAX_REASONS, Candidate, DiscoveryQuery, Finder, FinderFailed
+from phase_boot.ports.finder import (
+    MAX_REASONS,
+    WAN,
+    Candidate,
+    DiscoveryQuery,
+    Finder,
+    FinderFailed,
+)
 from phase_boot.ports.network import Link, Network, reach_of
 
+DHT_SECONDS: Final = 35.0
+"""Longest look-up in the DHT, with its head start and a slow start of its process."""
 MAX_RESTARTS: Final = 8
 """Restarts of the window in one boot, so that a flapping link cannot extend it for ever."""
 SNAPSHOT_SECONDS: Final = 2.0
@@ -132,6 +141,8 @@ async def search(
     event; the other finders continue.
     """
     began = asyncio.get_running_loop().time()
+    finders = tuple(finders)
+    query = replace(query, seconds=_seconds(finders, query))
     longest = query.seconds * (1 + MAX_RESTARTS if watch else 1)
     found = asyncio.Queue[Candidate | None](MAX_QUEUED)
     wanted = replace(query, seconds=longest)
@@ -156,6 +167,16 @@ async def search(
             yield candidate
     finally:
         await _stop({ending, *searching})
+
+
+def _seconds(finders: Iterable[Finder], query: DiscoveryQuery) -> float:
+    """Return the duration of a search: a look-up in the DHT that has begun is waited for.
+
+    It ends by itself, on most machines before any window. On a slow one its process starts late.
+    """
+    asked = query.records is not None and query.records.bootstrap
+    asks = asked and any(finder.kind == WAN for finder in finders)
+    return max(query.seconds, DHT_SECONDS) if asks else query.seconds
 
 
 async def _run_finder(

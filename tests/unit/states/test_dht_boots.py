@@ -113,3 +113,12 @@ def test_a_public_peer_is_asked_where_no_server_has_the_record() -> None:
     scenario.fetcher.servers["http://router"] = FakeServer({})
     assert scenario.run() is State.TARGET
     assert scenario.dht.lookups == [(IpnsName(ANNOUNCER.keyid), (BOOTSTRAP,))]
+
+
+def test_a_look_up_that_begins_late_is_waited_for_beyond_the_window() -> None:
+    scenario = dht()
+    window = scenario.platform.table["discovery"]["window_seconds"]
+    scenario.dht.peers = [record()] * 3
+    scenario.dht.seconds = 2 * window
+    assert scenario.run() is State.TARGET
+    assert [event["finder"] for event in scenario.of("candidate.found")] == ["wan"]
