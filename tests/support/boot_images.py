@@ -18,7 +18,6 @@ from image.repository import BUILD
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.trust.manifest import Manifest
-from tests.support.lab_kubo import GATEWAY_URL
 
 CHANNEL = "stable"
 CERTIFICATES = Path("build/e2e/certificates").absolute()
@@ -35,8 +34,7 @@ class Published:
     """A SITE, a stick that starts from its first root, and a machine to boot it on.
 
     `root_key` signs roots, `key` is the publisher's, `announcer` signs the record of the SITE, and
-    no root names `heir` yet. `wan_stick` asks MIRROR for the record, and `ipfs_stick` the nodes of
-    `tests.support.lab_kubo`.
+    no root names `heir` yet. `wan_stick` asks MIRROR for the record.
     """
 
     arch: Arch
@@ -47,7 +45,6 @@ class Published:
     announcer: Path
     stick: Path
     wan_stick: Path
-    ipfs_stick: Path
     manifest: Manifest
     hardware: Hardware
 
@@ -81,12 +78,7 @@ def _build(arch: Arch, folder: Path) -> None:
     by_manifest = ("--key", str(key), "--site", str(folder / "site"), *second_job(folder))
     program(*builder, "target", *common, *by_manifest)
     authority = str(mirror_certificate().authority)
-    sticks = {
-        "stick.img": (),
-        "wan-stick.img": ("--router", f"https://{MIRROR}"),
-        "ipfs-stick.img": ("--router", GATEWAY_URL, "--gateway", GATEWAY_URL),
-    }
-    for name, more in sticks.items():
+    for name, more in (("stick.img", ()), ("wan-stick.img", ("--router", f"https://{MIRROR}"))):
         out = ("--out", str(folder / name), "--ca", authority)
         program(*builder, "build", *common, "--no-public", *out, *more)
 
@@ -104,7 +96,6 @@ def _read(arch: Arch, folder: Path) -> Published:
         announcer=folder / "announcer.key",
         stick=folder / "stick.img",
         wan_stick=folder / "wan-stick.img",
-        ipfs_stick=folder / "ipfs-stick.img",
         manifest=manifest,
         hardware=Hardware(arch=arch, memory=768, accel=choose_accel(arch, kernel).accel),
     )
