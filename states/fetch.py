@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from phase_boot.discovery.block_peers import may_ask_peers
 from phase_boot.discovery.candidates import more_providers
 from phase_boot.discovery.record_sources import RecordSources
 from phase_boot.download import (
@@ -45,6 +46,7 @@ from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
 from phase_boot.url import base_url, bases
 from policies.model import Mode, Policy, Reach
+from policies.servers import Servers
 
 MIB: Final = 1024 * 1024
 GATEWAY_PREFIX: Final = "ipfs+"
@@ -161,7 +163,7 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
             known=mirrors,
             service_name=candidate.service_name,
         ),
-        peer_search=_peer_search(ports, policy, named, providers, allowed.bootstrap),
+        peer_search=_peer_search(ports, policy, named, providers, allowed),
         tracker=_tracker(ports, policy),
     )
 
@@ -171,15 +173,14 @@ def _peer_search(
     policy: Policy,
     named: RecordSources,
     providers: ProviderSearch,
-    bootstrap: tuple[str, ...],
+    servers: Servers,
 ) -> PeerSearch | None:
-    """Return the search for peers of libp2p; None where no machine beyond the LAN is asked.
-
-    In Private mode only a policy that names peers of the DHT lets strangers see this machine.
-    """
-    if policy.network.reach is Reach.LAN or (policy.mode is Mode.PRIVATE and not bootstrap):
+    """Return the search for peers of libp2p; None where the policy permits none."""
+    if not may_ask_peers(policy, servers):
         return None
-    return PeerSearch(ports.blocks, named=named.providers(), routed=providers, bootstrap=bootstrap)
+    return PeerSearch(
+        ports.blocks, named=named.providers(), routed=providers, bootstrap=servers.bootstrap
+    )
 
 
 def _tracker(ports: Ports, policy: Policy) -> TrackerClient | None:

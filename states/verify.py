@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from phase_boot.discovery.block_peers import read_manifest
 from phase_boot.discovery.candidates import other_candidates
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.journal.content_events import ManifestVerified, RecordAccepted, StateNotKept
@@ -26,13 +27,14 @@ from phase_boot.machine.errors import NotConfigured
 from phase_boot.machine.graph import State, Trigger
 from phase_boot.machine.handler import Handler, Ports, Step
 from phase_boot.machine.trust_state import (
+    Read,
     UpdateSession,
     keep_record,
     requirements_of,
     single_request,
 )
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
-from phase_boot.ports.finder import LAN, Candidate, server_of
+from phase_boot.ports.finder import LAN, Candidate, block_in, server_of
 from phase_boot.ports.network import Link
 from phase_boot.ports.state_files import StateFiles
 from phase_boot.store.errors import StoreError
@@ -204,8 +206,18 @@ class _CandidateSessions:
             return False
         return True
 
+    def _read(self, candidate: Candidate) -> Read:
+        """Return how the candidate's documents are requested: from its server, or from peers."""
+        if block_in(candidate.url) is None:
+            network = require(self.boot.policy, "a policy").network
+            return single_request(self.ports.fetcher, network, self.ports.emit)
+
+        async def read(_url: str) -> bytes:
+            return await read_manifest(self.ports, self.boot, candidate)
+
+        return read
+
     def _session(self, candidate: Candidate) -> UpdateSession:
-        policy = require(self.boot.policy, "a policy")
         requirements = self._requirements
         return UpdateSession(
             updater=self.updater,
@@ -213,7 +225,7 @@ class _CandidateSessions:
             manifest_url=candidate.url,
             document=candidate.document,
             base=candidate.base(requirements.arch, requirements.channel),
-            read=single_request(self.ports.fetcher, policy.network, self.ports.emit),
+            read=self._read(candidate),
             keep=self._write_state,
             emit=self.ports.emit,
         )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from phase_boot.content.arch import Arch
+from phase_boot.discovery.block_peers import may_ask_peers
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.handler import Ports
@@ -22,6 +23,7 @@ from phase_boot.ports.finder import (
     Candidate,
     DiscoveryQuery,
     RecordQuery,
+    block_in,
     host_of,
     server_of,
 )
@@ -102,6 +104,7 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
         # Those of an earlier boot never turn the DHT on.
         bootstrap=(*servers.bootstrap, *boot.dht_peers) if servers.bootstrap else (),
         dht_delay=_dht_delay(rules.order, servers),
+        peers=may_ask_peers(policy, servers),
     )
 
 
@@ -142,6 +145,9 @@ async def other_candidates(
     ):
         async for candidate in candidates:
             host = host_of(candidate.url)
+            if block_in(candidate.url) is not None:
+                # Peers are asked where all servers have failed, and not beside a slow one.
+                continue
             if host in hosts or server_of(candidate.url) in boot.banned_origins:
                 continue
             hosts.add(host)

@@ -37,6 +37,10 @@ class FakeBlocks:
             block = data[chunk.offset : chunk.offset + chunk.size]
             self.blocks[Cid.of(Codec.RAW, block)] = block
 
+    def add_block(self, block: bytes) -> None:
+        """Add a block of raw bytes."""
+        self.blocks[Cid.of(Codec.RAW, block)] = block
+
     async def block(
         self, cid: Cid, *, limit: int, peers: Sequence[BlockPeer], seconds: float
     ) -> bytes:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from phase_boot.content.arch import Arch
+from phase_boot.content.cid import Cid
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.ipns_record import IpnsRecord
 from phase_boot.url import BadUrl, Url
@@ -22,6 +23,8 @@ WAN: Final = "wan"
 """Kind of the finder of what the publisher's IPNS record names."""
 CACHE: Final = "cache"
 """Kind of the finder of the manifest that the store has."""
+BLOCK: Final = "ipfs://"
+"""What the URL of a manifest begins with that peers of libp2p have by its CID."""
 SERVICE: Final = "_phase-image._tcp.local."
 """DNS-SD type that providers announce and that the mDNS finder asks for."""
 MAX_REASONS: Final = 8
@@ -51,6 +54,8 @@ class RecordQuery:
     redirects: int
     newest: tuple[IpnsRecord, ...] = ()
     """The newest record of each name that this machine has accepted."""
+    peers: bool = False
+    """Whether peers of libp2p may be asked for the manifest."""
     ask_lan: bool = False
     """Whether providers of this network are asked, before the servers beyond it."""
 
@@ -95,6 +100,16 @@ class Candidate:
         except BadUrl:
             return None
         return None if base is None else str(base)
+
+
+def block_in(url: str) -> Cid | None:
+    """Return the CID that a URL of `BLOCK` names; None for any other URL."""
+    if not url.startswith(BLOCK):
+        return None
+    try:
+        return Cid.parse(url.removeprefix(BLOCK))
+    except ValueError:
+        return None
 
 
 def server_of(url: str) -> str:

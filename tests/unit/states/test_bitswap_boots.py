@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from phase_boot.drill.fake_servers import server_with_chunks
+from phase_boot.content.cid import Cid, Codec
+from phase_boot.drill.fake_servers import FakeServer, server_with_chunks
+from phase_boot.drill.sample_record import announcement, record
 from phase_boot.drill.scenario import Scenario
-from phase_boot.drill.scenarios import BOOTSTRAP, PROVIDER, bitswap
+from phase_boot.drill.scenarios import BOOTSTRAP, PROVIDER, RECORD_PATH, bitswap
 from phase_boot.machine.graph import State
 from phase_boot.url import Scope
 
@@ -83,7 +85,54 @@ def test_a_process_that_returns_another_block_is_used_no_more() -> None:
         blocks[cid] = bytes(len(blocks[cid]))
     assert scenario.run() is State.OFF
     fetches = [each for each in scenario.of("state.entered") if each["state"] == "fetch"]
-    assert len(scenario.blocks.requests) == len(fetches)
+    nodes = [cid for cid, _ in scenario.blocks.requests if cid.codec is Codec.DAG_PB]
+    assert len(nodes) == len(fetches)
+
+
+def _without_servers() -> Scenario:
+    """Return a boot whose record names no mirror: peers alone have the manifest."""
+    scenario = bitswap()
+    manifest = scenario.fetcher.servers.pop("http://mirror").files["stable/amd64/manifest.json"]
+    scenario.blocks.add_block(manifest)
+    named = announcement(cid=Cid.of(Codec.RAW, manifest), mirrors=(), providers=(PROVIDER,))
+    raw = record(announcement=named)
+    scenario.fetcher.servers["http://router"] = FakeServer({RECORD_PATH: raw})
+    return scenario
+
+
+def test_manifest_and_artifacts_come_from_peers_alone() -> None:
+    scenario = _without_servers()
+    assert scenario.run() is State.TARGET
+    assert sources_of(scenario) == {"bitswap"}
+    (found,) = scenario.of("candidate.found")
+    assert found["url"].startswith("ipfs://bafkrei")
+
+
+def test_a_block_that_is_not_the_manifest_of_the_record_is_refused() -> None:
+    scenario = _without_servers()
+    blocks = scenario.blocks.blocks
+    for cid in list(blocks):
+        blocks[cid] = bytes(len(blocks[cid]))
+    assert scenario.run() is State.OFF
+    assert scenario.of("manifest.verified") == []
+    (reason,) = {event["reason"] for event in scenario.of("candidate.refused")}
+    assert reason == "another block came from peers"
+
+
+def test_a_manifest_that_no_peer_has_ends_with_one_sentence() -> None:
+    scenario = _without_servers()
+    scenario.blocks.blocks.clear()
+    assert scenario.run() is State.OFF
+    (reason,) = {event["reason"] for event in scenario.of("candidate.refused")}
+    assert reason == "2 of 2 peers lack it"
+
+
+def test_private_asks_peers_only_where_its_policy_names_some() -> None:
+    scenario = _without_servers()
+    scenario.platform.table |= {"mode": "private", "cache_enabled": False}
+    scenario.platform.table["discovery"]["bootstrap"] = []
+    scenario.run()
+    assert not scenario.blocks.requests
 
 
 @pytest.mark.parametrize(
