@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -21,11 +21,11 @@ from phase_boot.content.chunk_list import ChunkList
 from phase_boot.content.cid import Cid
 from phase_boot.download.bitswap_source import BitswapSource
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
-from phase_boot.download.gateway_source import GatewaySource
+from phase_boot.download.gateway_source import GatewaySource, file_path
 from phase_boot.download.index_fetch import IndexBuilder, fetch_chunk_list
 from phase_boot.download.mirror_source import MirrorSource
 from phase_boot.download.provider_search import PATIENCE_SECONDS
-from phase_boot.download.single_source import fetch_from, first_to_respond
+from phase_boot.download.single_source import WholeFile, fetch_from, first_to_respond
 from phase_boot.download.source import Source
 from phase_boot.download.sources import Sources
 from phase_boot.download.swarm import Swarm
@@ -33,6 +33,7 @@ from phase_boot.journal.content_events import ChunkListUnavailable, SourceServed
 from phase_boot.store.chunk_writer import ChunkWriter
 from phase_boot.store.content_store import ContentStore, VerifiedFile
 from phase_boot.store.errors import ContentMismatch, Corrupt, NotStored, StoreError
+from phase_boot.url import below
 
 STORE: Final = "store"
 """The name of the local store, where events name a source."""
@@ -108,7 +109,18 @@ async def _fetch_from(
         found = await fetch_chunk_list(context, sources, artifact, root)
     if found is not None:
         return await _fetch_chunked(context, sources, *found)
-    return await _fetch_whole(context, artifact, sources.mirrors)
+    return await _fetch_whole(context, artifact, _whole_files(sources, artifact, root))
+
+
+def _whole_files(sources: Sources, artifact: Artifact, root: Cid | None) -> Iterator[WholeFile]:
+    """Yield where the whole artifact may be; a gateway without the list may have the file."""
+    yield from _at_mirrors(sources.mirrors, artifact)
+    if root is not None:
+        yield from (WholeFile(base, below(base, file_path(root))) for base in sources.gateways)
+
+
+def _at_mirrors(bases: Iterable[str], artifact: Artifact) -> Iterator[WholeFile]:
+    return (WholeFile.at_mirror(base, artifact) for base in bases)
 
 
 async def _fetch_chunked(
@@ -133,11 +145,13 @@ async def _fetch_chunked(
         )
     except ContentMismatch as failure:
         context.emit(ChunkListUnavailable(artifact=artifact.name, reason=str(failure)))
-        return await _fetch_whole(context, artifact, sources.mirrors)
+        # A gateway would send the same chunks.
+        return await _fetch_whole(context, artifact, _at_mirrors(sources.mirrors, artifact))
     except ArtifactUnavailable:
         if not swarm.without_ranges:
             raise
-        return await _fetch_whole(context, artifact, swarm.without_ranges)
+        whole_only = _at_mirrors(swarm.without_ranges, artifact)
+        return await _fetch_whole(context, artifact, whole_only)
     try:
         if car is not None:
             with contextlib.suppress(StoreError):
@@ -246,28 +260,26 @@ def _copy_chunks(store: ContentStore, writer: ChunkWriter) -> None:
 
 
 async def _fetch_whole(
-    context: DownloadContext, artifact: Artifact, mirrors: Iterable[str]
+    context: DownloadContext, artifact: Artifact, places: Iterable[WholeFile]
 ) -> tuple[VerifiedFile, str]:
-    """Download the whole file from one mirror after the other, the first to respond first."""
-    mirrors = tuple(mirrors)
-    reasons = [
-        f"{mirror} has sent other bytes than were signed"
-        for mirror in mirrors
-        if context.is_banned(mirror)
-    ]
-    allowed = context.health.ordered(
-        [mirror for mirror in mirrors if not context.is_banned(mirror)], context.clock.monotonic()
-    )
+    """Download the whole file from one source after the other, the first to respond first."""
+    reasons, allowed = list[str](), list[WholeFile]()
+    for place in places:
+        if context.is_banned(place.source):
+            reasons.append(f"{place.source} has sent other bytes than were signed")
+        else:
+            allowed.append(place)
+    allowed.sort(key=lambda place: context.is_suspect(place.source))
     if len(allowed) > 1:
         quickest = await first_to_respond(context, artifact, allowed)
         # The sort is stable: the others keep their order, and suspect ones come last.
-        allowed.sort(key=lambda mirror: (mirror != quickest, context.is_suspect(mirror)))
-    for mirror in allowed:
+        allowed.sort(key=lambda place: (place != quickest, context.is_suspect(place.source)))
+    for place in allowed:
         started = context.clock.monotonic()
         try:
-            fetched = await fetch_from(context, artifact, mirror)
+            fetched = await fetch_from(context, artifact, place)
         except ArtifactUnavailable as failure:
             reasons.append(str(failure))
             continue
-        return _emit_done(context, fetched, mirror, started)
+        return _emit_done(context, fetched, place.source, started)
     raise ArtifactUnavailable("; ".join(reasons) or "the manifest names no source to fetch from")

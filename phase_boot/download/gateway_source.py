@@ -107,7 +107,7 @@ class GatewaySource:
                 return self._read_blocks(offset, length)
 
     async def _read_file(self, offset: int, length: int) -> AsyncGenerator[Buffer, None]:
-        url = below(self.name, f"ipfs/{self._root}")
+        url = below(self.name, file_path(self._root))
         try:
             async with aclosing(read_span(self._context, url, offset, length)) as pieces:
                 async for piece in pieces:
@@ -129,6 +129,11 @@ class GatewaySource:
     def _cids(self, first: int, end: int) -> Iterator[tuple[Cid, int]]:
         for chunk in map(self._chunks.chunk, range(first, end)):
             yield Cid(Codec.RAW, Digest(chunk.digest.hex())), chunk.size
+
+
+def file_path(root: Cid) -> str:
+    """Return the path of a file, by the path gateway specification."""
+    return f"ipfs/{root}"
 
 
 _: type[Source] = GatewaySource

@@ -6,7 +6,6 @@ with each further failure. Suspect sources are used after all others, and no req
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +51,3 @@ class SourceHealth:
         """Return whether a source failed lately."""
         known = self._failures.get(source)
         return known is not None and now < known.until
-
-    def ordered(self, sources: Iterable[str], now: float) -> list[str]:
-        """Return ``sources`` in their order, those that are suspect last."""
-        return sorted(sources, key=lambda source: self.is_suspect(source, now))

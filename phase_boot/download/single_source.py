@@ -10,7 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import aclosing
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 from phase_boot.content.artifact import Artifact
 from phase_boot.download.context import ArtifactUnavailable, DownloadContext
@@ -28,27 +29,40 @@ MAX_RETRY_WAIT_SECONDS: Final = 8.0
 """A source that asks for a longer pause is given up, because the next one waits for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """A source, and the URL of the artifact there."""
+
+    source: str
+    url: str
+
+    @classmethod
+    def at_mirror(cls, base: str, artifact: Artifact) -> Self:
+        """Return where a mirror has the artifact."""
+        return cls(base, below(base, entry_path(artifact.digest)))
+
+
 async def first_to_respond(
-    context: DownloadContext, artifact: Artifact, sources: Iterable[str]
-) -> str | None:
+    context: DownloadContext, artifact: Artifact, sources: Iterable[WholeFile]
+) -> WholeFile | None:
     """Return the source that sends the first byte of the artifact; None if all of them fail.
 
     The next source is asked after `HEDGE_SECONDS` without a byte, so that silent sources cause no
     delay. The bytes are discarded: `fetch_from` requests the file again.
     """
-    pending, running = deque(sources), dict[asyncio.Task[bool], str]()
+    pending, running = deque(sources), dict[asyncio.Task[bool], WholeFile]()
     try:
         while pending or running:
             if pending:
                 source = pending.popleft()
-                running[asyncio.create_task(_responds(context, artifact, source))] = source
+                running[asyncio.create_task(_responds(context, artifact, source.url))] = source
             done, _ = await asyncio.wait(
                 running,
                 timeout=HEDGE_SECONDS if pending else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             for source in () if done else running.values():
-                context.note_failure(source)
+                context.note_failure(source.source)
             for task in done:
                 source = running.pop(task)
                 if task.result():
@@ -60,9 +74,8 @@ async def first_to_respond(
     return None
 
 
-async def _responds(context: DownloadContext, artifact: Artifact, source: str) -> bool:
+async def _responds(context: DownloadContext, artifact: Artifact, url: str) -> bool:
     """Return whether a source begins to send an artifact."""
-    url = below(source, entry_path(artifact.digest))
     response = context.fetcher.stream(url, offset=0, size=artifact.size, reach=context.reach)
     try:
         async with asyncio.timeout(RATE_SECONDS), aclosing(response) as body:
@@ -74,13 +87,16 @@ async def _responds(context: DownloadContext, artifact: Artifact, source: str) -
     return True
 
 
-async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) -> VerifiedFile:
+async def fetch_from(
+    context: DownloadContext, artifact: Artifact, place: WholeFile
+) -> VerifiedFile:
     """Download the file from one source, within the attempts of the policy.
 
     Raises:
         ArtifactUnavailable: the source failed, or sent other bytes than were signed.
         StoreError: the store cannot keep it.
     """
+    source = place.source
     attempts = context.policy.limits.attempts
     for attempt in range(1, attempts + 1):
         pause = None
@@ -88,7 +104,7 @@ async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) 
         mixed = writer.offset > 0
         try:
             try:
-                await _download(context, artifact, source, writer)
+                await _download(context, artifact, place, writer)
             except BaseException:
                 writer.close()
                 raise
@@ -114,17 +130,16 @@ async def fetch_from(context: DownloadContext, artifact: Artifact, source: str) 
 
 
 async def _download(
-    context: DownloadContext, artifact: Artifact, source: str, writer: StreamWriter
+    context: DownloadContext, artifact: Artifact, place: WholeFile, writer: StreamWriter
 ) -> None:
-    url = below(source, entry_path(artifact.digest))
     offset = done = writer.offset
     context.emit(
-        FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=source)
+        FetchStarted(artifact=artifact.name, size=artifact.size, offset=offset, source=place.source)
     )
     last_progress = context.clock.monotonic()
     rate_check = MinRateCheck(context.min_rate, since=last_progress, done=done)
     response = context.fetcher.stream(
-        url,
+        place.url,
         offset=offset,
         size=artifact.size,
         reach=context.reach,

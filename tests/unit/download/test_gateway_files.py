@@ -155,6 +155,22 @@ def test_a_gateway_that_ends_every_response_early_stops_no_mirror() -> None:
     assert not download.banned
 
 
+def test_a_gateway_with_the_file_and_no_block_sends_all_of_it() -> None:
+    liar, gate = FakeServer({FILE: DATA[::-1]}), FakeServer({FILE: DATA}, piece_seconds=0.0001)
+    download = FakeDownload(FakeFetcher(liar=liar, gate=gate))
+    obtained(download)
+    assert download.banned <= {"http://liar"}
+    assert gate.requests[FILE] <= 2
+
+
+def test_a_file_that_is_not_what_was_signed_is_not_kept() -> None:
+    download = FakeDownload(FakeFetcher(liar=FakeServer({FILE: DATA[::-1]}, piece_seconds=0.0001)))
+    with pytest.raises(ArtifactUnavailable):
+        obtained(download)
+    assert download.banned == {"http://liar"}
+    assert not download.disk.items(Folder.ENTRIES)
+
+
 def test_no_gateway_is_asked_while_a_mirror_is_fast() -> None:
     gate, mirror = file_gateway(), server_of(DATA, piece_seconds=0.0002)
     mirror.files[f"dag/{TREE.root}.car"] = car_of(TREE)

@@ -190,7 +190,7 @@ def test_without_the_cid_of_its_dag_no_gateway_is_used() -> None:
     assert not gate.requests
 
 
-def test_no_file_is_requested_from_a_gateway() -> None:
+def test_no_file_is_requested_from_a_gateway_by_its_sha256() -> None:
     gate = gateway()
     for cid, _ in TREE.nodes:
         del gate.files[block_path(cid)]
@@ -199,7 +199,7 @@ def test_no_file_is_requested_from_a_gateway() -> None:
     with pytest.raises(ArtifactUnavailable):
         obtained(download)
     assert download.of(ChunkListUnavailable)
-    assert set(gate.requests) == {block_path(TREE.root)}
+    assert set(gate.requests) == {block_path(TREE.root), FILE}
     assert not download.disk.items(Folder.ENTRIES)
 
 

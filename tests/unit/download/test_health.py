@@ -33,12 +33,6 @@ def test_a_source_that_delivers_is_suspect_no_more() -> None:
     assert not health.is_suspect("a", 0.1)
 
 
-def test_suspect_sources_come_last_and_the_others_keep_their_order() -> None:
-    health = SourceHealth()
-    health.failed("a", 0.0)
-    assert health.ordered(["a", "b", "c"], 0.1) == ["b", "c", "a"]
-
-
 def test_the_number_of_recorded_sources_is_bounded() -> None:
     health = SourceHealth()
     for number in range(3 * MAX_SOURCES):
