@@ -28,8 +28,12 @@ from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.ipns_record import IpnsRecord, check_not_replayed, verify_record
 from phase_boot.trust.refusals import Refusal
 
-AGREEING: Final = 3
-"""Peers with the same newest record that end a look-up."""
+AGREEING: Final = 8
+"""Peers with the same newest record that end a look-up.
+
+Honest peers near the key have the record; peers that conspire may have an older one, which is valid
+too. Where 30 % do, 3 of them were the first to agree in every tenth look-up (ADR 0022).
+"""
 GRACE_SECONDS: Final = 1.0
 LOOKUP_SECONDS: Final = 10.0
 """Longest duration of a look-up in the DHT."""

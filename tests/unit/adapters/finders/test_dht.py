@@ -8,7 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from phase_boot.adapters.finders.dht import GRACE_SECONDS, LOOKUP_SECONDS, DhtFinder
+from phase_boot.adapters.finders.dht import (
+    AGREEING,
+    GRACE_SECONDS,
+    LOOKUP_SECONDS,
+    DhtFinder,
+)
 from phase_boot.content.arch import Arch
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_dht import FakeDht
@@ -49,12 +54,17 @@ def found(dht: FakeDht, query: DiscoveryQuery = QUERY) -> tuple[list[str], list[
     return urls, [each.reason for each in answers if isinstance(each, Ignored)], seconds
 
 
-def test_three_peers_with_one_record_end_the_look_up() -> None:
-    dht = FakeDht([None, record(), record(), record(), NEWER])
+def test_peers_that_agree_on_one_record_end_the_look_up() -> None:
+    dht = FakeDht([None, *[record()] * AGREEING, NEWER])
     urls, reasons, seconds = found(dht)
     assert (urls, reasons) == ([MIRROR_URL], [])
     assert dht.lookups == [(NAME, (BOOTSTRAP,))]
-    assert seconds == pytest.approx(4 * dht.seconds)
+    assert seconds == pytest.approx((AGREEING + 1) * dht.seconds)
+
+
+def test_a_few_peers_that_conspire_with_an_older_record_do_not_end_the_look_up() -> None:
+    urls, _, _ = found(FakeDht([*[record()] * 6, NEWER], hangs=True))
+    assert urls == [NEW_URL]
 
 
 def test_a_newer_record_that_comes_in_time_after_the_first_one_counts() -> None:
