@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from image.bench import wan_gateways, wan_records
+from image.bench import wan_gateways, wan_lan, wan_records
 from image.bench.results import (
     FOLDER,
     Bench,
@@ -32,6 +32,7 @@ CASES: Final[dict[str, Callable[[Bench, int], Iterator[Row]]]] = {
     "slow": wan_gateways.slow,
     "cold": wan_gateways.cold,
     "serve": wan_gateways.ours_and_kubo,
+    "lan": wan_lan.readiness,
 }
 
 
