@@ -79,3 +79,20 @@ def test_a_record_that_only_peers_of_the_dht_have_leads_to_the_release(
     assert publisher.stored() == set(FILES.values())
     (accepted,) = of(events, "record.accepted")
     assert accepted["name"] in publisher.record().name
+
+
+def test_peers_alone_have_the_record_the_manifest_and_every_artifact(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    with kubo_node(tmp_path / "holder") as holder, kubo_node(tmp_path / "entry") as entry:
+        holder.connect(entry)
+        publisher.announce("--mirror", NO_MIRROR, "--kubo", holder.api_url, "--import")
+        policy = publisher.policy("--bootstrap", entry.address)
+        # The host's own network is not searched.
+        policy.write_text(policy.read_text().replace('["lan", "wan", "url"]', '["wan"]'))
+        status, events = dry_run(policy)
+    assert status == 0, events
+    (verified,) = of(events, "manifest.verified")
+    assert verified["url"].startswith("ipfs://")
+    assert {event["source"] for event in of(events, "fetch.done")} == {"bitswap"}
+    assert publisher.stored() == set(FILES.values())
