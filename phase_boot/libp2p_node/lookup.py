@@ -20,7 +20,7 @@ import trio
 from phase_boot.content import varint
 from phase_boot.content.multiaddr import Multiaddr
 from phase_boot.content.peer_id import PeerId
-from phase_boot.libp2p_node.dialling import Endpoint, connect, named, resolved
+from phase_boot.libp2p_node.dialling import DIAL_SECONDS, Endpoint, connect, named, resolved
 from phase_boot.libp2p_node.host import Node, PeerFailed, Stream
 from phase_boot.libp2p_node.kad_message import (
     MAX_MESSAGE,
@@ -38,6 +38,8 @@ CLOSEST: Final = 20
 """Peers closest to the key that are asked: k of Kademlia."""
 RPC_SECONDS: Final = 3.0
 """Time for one peer, with the connection to it."""
+PATIENCE: Final = (1, 2, 4)
+"""Times by which `RPC_SECONDS` and `DIAL_SECONDS` grow while no peer answers."""
 MAX_ASKED: Final = 128
 """Peers that one look-up asks."""
 MAX_KNOWN: Final = 512
@@ -81,19 +83,35 @@ async def look_up(
     told: Callable[[Told], Awaitable[None]],
     seconds: float,
 ) -> Tally:
-    """Walk from ``bootstrap`` towards the key, for at most ``seconds``; report each answer."""
-    walk = _Walk(node, query, told)
+    """Walk from ``bootstrap`` towards the key, for at most ``seconds``; report each answer.
+
+    A walk on which no peer answered is repeated, with more time for each peer: a slow machine or
+    line needs more than suits the others.
+    """
+    addresses, tally = tuple(bootstrap), Tally()
     with trio.move_on_after(seconds):
-        async with trio.open_nursery() as nursery:
-            for address in bootstrap:
-                nursery.start_soon(walk.enter, address, nursery)
-    return walk.tally
+        for patience in PATIENCE:
+            walk = _Walk(node, query, told, tally, patience)
+            async with trio.open_nursery() as nursery:
+                for address in addresses:
+                    nursery.start_soon(walk.enter, address, nursery)
+            if tally.peers:
+                break
+    return tally
 
 
 class _Walk:
     """The known peers of one look-up, and the requests that run."""
 
-    def __init__(self, node: Node, query: Query, told: Callable[[Told], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        query: Query,
+        told: Callable[[Told], Awaitable[None]],
+        tally: Tally,
+        patience: int,
+    ) -> None:
+        """Count into ``tally``; each peer has ``patience`` times the usual time."""
         self._node = node
         self._query = query
         self._told = told
@@ -103,7 +121,8 @@ class _Walk:
         self._asked: set[PeerId] = set()
         self._at_address: Counter[str] = Counter()
         self._busy = 0
-        self.tally = Tally()
+        self._tally = tally
+        self._patience = patience
 
     async def enter(self, address: Multiaddr, nursery: trio.Nursery) -> None:
         """Add a peer that the parent named, wherever it is."""
@@ -112,7 +131,7 @@ class _Walk:
         try:
             endpoints = await resolved(address)
         except PeerFailed:
-            self.tally.refused += 1
+            self._tally.refused += 1
             return
         self._add(address.peer, endpoints)
         self._ask_next(nursery)
@@ -131,13 +150,13 @@ class _Walk:
 
     async def _ask(self, peer: PeerId, nursery: trio.Nursery) -> None:
         try:
-            with trio.fail_after(RPC_SECONDS):
+            with trio.fail_after(RPC_SECONDS * self._patience):
                 scope, answer = await self._request(peer)
         except (PeerFailed, trio.TooSlowError):
             self._failed.add(peer)
-            self.tally.refused += 1
+            self._tally.refused += 1
         else:
-            self.tally.peers += 1
+            self._tally.peers += 1
             for entry in answer.closer:
                 self._learn(entry, scope)
             await self._told(Told(peer, self._endpoints[peer][0], answer))
@@ -147,7 +166,9 @@ class _Walk:
 
     async def _request(self, peer: PeerId) -> tuple[Scope, DhtAnswer]:
         """Return the scope of a peer's address, and its answer."""
-        scope = await connect(self._node, peer, self._endpoints[peer])
+        scope = await connect(
+            self._node, peer, self._endpoints[peer], DIAL_SECONDS * self._patience
+        )
         near = scope is not Scope.PUBLIC
         protocols = (LOCAL_DHT, PUBLIC_DHT) if near else (PUBLIC_DHT, LOCAL_DHT)
         stream = await self._node.open_stream(peer, protocols)

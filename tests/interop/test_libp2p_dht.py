@@ -15,6 +15,7 @@ from phase_boot.trust.keys import SigningKey
 from tests.support.ipns_records import record as signed_record
 from tests.support.kubo import KuboNode, kubo_node
 from tests.support.libp2p_process import libp2p_process
+from tests.support.slow_link import slow_link
 
 pytestmark = pytest.mark.interop
 
@@ -63,3 +64,17 @@ def test_the_providers_of_a_block_are_found(swarm: list[KuboNode]) -> None:
     address, _, peer = swarm[3].address.partition("/p2p/")
     assert [each["peer"] for each in providers] == [peer]
     assert address in providers[0]["addresses"]
+
+
+def test_a_peer_that_takes_longer_than_one_dial_is_asked_with_more_time(
+    swarm: list[KuboNode],
+) -> None:
+    key = SigningKey(b"\x62" * 32)
+    raw = put(swarm[1], key, 7)
+    host, _, peer = swarm[2].address.partition("/p2p/")
+    with libp2p_process() as node, slow_link(int(host.rpartition("/")[2]), 0.3) as port:
+        late = f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer}"
+        name = str(IpnsName(key.keyid))
+        answers = node.ask(op="record", name=name, bootstrap=[late], seconds=20)
+    assert base64.b64encode(raw).decode() in {each.get("record") for each in answers}
+    assert answers[-1]["end"]["refused"] > 0
