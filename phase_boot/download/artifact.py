@@ -135,6 +135,8 @@ async def _fetch_chunked(
             swarm = Swarm(context, writer)
             if not writer.complete:
                 await _run_swarm(context, sources, index.root, writer, swarm)
+            # A cancellation that is due comes here, and not before the thread has begun.
+            await asyncio.sleep(0)
         except BaseException:
             writer.close()
             raise
