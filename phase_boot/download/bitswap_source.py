@@ -1,8 +1,8 @@
 """Peers of libp2p as one source of an artifact: the last resort, if no server delivers.
 
 The process that speaks libp2p chooses among the peers, and drops one that sends what was not
-requested. It is not believed either: whoever takes a block hashes it, and a wrong one ends the use
-of bitswap in this boot.
+requested. It is not believed either: each block is hashed where it is stored or parsed, and a wrong
+one ends the use of bitswap in this boot.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class BlockPeer:
     Attributes:
         peer: its id, in base58.
         addresses: its multiaddrs, not parsed.
-        nearest: the scope of the nearest address that is dialled. Whoever named the peer must not
-            choose among services that are nearer than itself.
+        nearest: the scope of the nearest address that is dialled. A record, router or peer that
+            named it must not choose among services that are nearer than itself.
     """
 
     peer: str

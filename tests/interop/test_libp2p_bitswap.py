@@ -22,7 +22,7 @@ from tests.support.libp2p_process import Libp2pProcess, libp2p_process
 pytestmark = pytest.mark.interop
 
 FILE = data_of(8 * 1024 * 1024)
-ABSENT = Cid.of(Codec.RAW, b"nobody has this block")
+ABSENT = Cid.of(Codec.RAW, b"a block that no node has")
 AT_ONCE = 32
 MIB = 1024 * 1024
 
