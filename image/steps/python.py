@@ -42,11 +42,10 @@ UNUSED: Final = (
     "wcwidth/_wcwidth_c*",
     # Wheels of libp2p's packages, which carry more than a package.
     *("docs", "examples", "interop", "newsfragments", "stubs", "*-stubs", "trio/_tests"),
-    *("Crypto/IO", "Crypto/Protocol", "Crypto/SelfTest"),
-    # RSA takes Salsa20 and SHA-256.
-    *("Crypto/Cipher/[!_S]*", "Crypto/Cipher/_[!_S]*", "Crypto/Hash/[!_S]*"),
-    *("Crypto/Hash/SHA[!2]*", "Crypto/Hash/_[!_S]*", "Crypto/Hash/_SHA[!2]*"),
-    *("Crypto/PublicKey/*.so", "Crypto/PublicKey/[!_R]*"),
+    # Reading an RSA key imports ciphers and hashes.
+    *("Crypto/SelfTest", "Crypto/PublicKey/*.so"),
+    # Registries of manufacturers and of addresses.
+    *("netaddr/eui/*.txt", "netaddr/eui/*.idx", "netaddr/ip/*.xml"),
     *("anyio/pytest_plugin.py", "anyio/_backends/_asyncio.py", "trio/_tools", "trio/testing"),
     *("google/protobuf/*_pb2.py", "google/protobuf/compiler", "google/protobuf/json_format.py"),
     *("google/protobuf/testdata", "google/protobuf/util"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from image import recipe
+from phase_boot.libp2p_node.unused_modules import UNUSED
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.ipns_record import verify_record
 from phase_boot.trust.keys import SigningKey
@@ -16,10 +19,12 @@ from tests.support.ipns_records import record as signed_record
 from tests.support.kubo import KuboNode, kubo_node
 from tests.support.libp2p_process import libp2p_process
 from tests.support.slow_link import slow_link
+from tests.support.swarm import Behaviour, running_swarm
 
 pytestmark = pytest.mark.interop
 
 NODES = 4
+RUN = "from phase_boot.libp2p_node.__main__ import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,10 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KuboNode]]:
         for node in nodes[1:]:
             node.connect(nodes[0])
         yield nodes
+
+
+def record_of(key: SigningKey) -> bytes:
+    return signed_record(key, validity=datetime.now(UTC) + timedelta(hours=48))
 
 
 def put(node: KuboNode, key: SigningKey, sequence: int) -> bytes:
@@ -78,3 +87,25 @@ def test_a_peer_that_takes_longer_than_one_dial_is_asked_with_more_time(
         answers = node.ask(op="record", name=name, bootstrap=[late], seconds=20)
     assert base64.b64encode(raw).decode() in {each.get("record") for each in answers}
     assert answers[-1]["end"]["refused"] > 0
+
+
+@pytest.mark.parametrize("shares", [{}, {Behaviour.RSA: 1.0}], ids=["ed25519", "RSA"])
+def test_a_peer_is_asked_without_a_library_that_the_seed_lacks(
+    shares: dict[Behaviour, float],
+) -> None:
+    kept = {each.partition(".")[0] for each in (*UNUSED, "varint")}
+    lacking = {name.replace("-", "_") for name in recipe.UNUSED_BY_LIBP2P} - kept
+    key = SigningKey(b"\x63" * 32)
+    program = f"import sys; sys.modules.update(dict.fromkeys({sorted(lacking)!r})); {RUN}"
+    with (
+        running_swarm(1, shares=shares) as peers,
+        libp2p_process(words=[sys.executable, "-c", program]) as node,
+    ):
+        peers.place(str(IpnsName(key.keyid)), record_of(key), peers.peers)
+        answers = node.ask(
+            op="record",
+            name=str(IpnsName(key.keyid)),
+            bootstrap=[peers.peers[0].address],
+            seconds=10,
+        )
+    assert answers[-1]["end"] == {"peers": 1, "refused": 0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -46,9 +46,9 @@ class Libp2pProcess:
 
 
 @contextmanager
-def libp2p_process(*args: str) -> Iterator[Libp2pProcess]:
-    """Run the process until the end of the block."""
-    words = [sys.executable, "-m", "phase_boot.libp2p_node", *args]
+def libp2p_process(*args: str, words: Sequence[str] | None = None) -> Iterator[Libp2pProcess]:
+    """Run the process, or another command line for it, until the end of the block."""
+    words = words or [sys.executable, "-m", "phase_boot.libp2p_node", *args]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     node = Libp2pProcess(process)
     try:
