@@ -29,6 +29,7 @@ from phase_boot.provider.http.server import ConnectionLimiter, make_server
 from phase_boot.provider.limits import Limits
 from phase_boot.provider.swarm.tracker import MAX_BYTES, BadAnnounce, Tracker
 from policies.model import Reach
+from tests.support.descriptors import open_descriptors
 from tests.support.downloads import data_of
 from tests.support.provider import Answer, ask, connected, post, running
 
@@ -319,12 +320,12 @@ async def test_connections_over_the_limit_are_closed_unread(tmp_path: Path) -> N
 def test_a_bitfield_that_is_too_short_is_refused_and_leaks_no_descriptor(tmp_path: Path) -> None:
     file = tmp_path / "partial"
     file.write_bytes(DATA)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_descriptors()
     marks = os.memfd_create("marks")
     os.write(marks, b"short")
     with pytest.raises(ValueError, match="bytes"):
         PartialBackend().share(SHARE, os.open(file, os.O_RDONLY), marks)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_descriptors() == before
 
 
 class Takes:

@@ -93,6 +93,8 @@ UNCHECKABLE: Mapping[tuple[str, str], str] = {
     ("fetch.done", "sha256"): "unless the manifest is given, or the command line repeats it",
     ("fetch.done", "size"): "unless the manifest is given, or a line before it has the size",
     ("fetch.done", "source"): "unless a hand-over repeats it",
+    ("fetch.progress", "done"): "beyond the size",
+    ("fetch.progress", "rate"): ONCE,
     ("fetch.started", "offset"): "beyond the size",
     ("fetch.started", "source"): PEER,
     ("kernel.inspected", "packing"): ONCE,

@@ -25,6 +25,7 @@ from phase_boot.plasma.job_process import (
     run_sandboxed,
 )
 from phase_boot.sandbox.process import NOBODY
+from tests.support.descriptors import open_descriptors
 
 AS_ROOT = os.geteuid() == 0
 
@@ -205,18 +206,18 @@ def test_output_written_just_before_exit_is_kept() -> None:
 
 
 def test_no_process_and_no_file_is_left() -> None:
-    before = open_files()
+    before = open_descriptors()
     for _ in range(3):
         run_sandboxed(lambda _: None, terms())
-    assert open_files() == before
+    assert open_descriptors() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.parametrize("left", [0, 1, 3, 5])
 def test_a_machine_without_descriptors_is_an_error_and_keeps_none(left: int) -> None:
-    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(before[:-1])
+    before, limits = open_descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(before)
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + left, limits[1]))
     holes = [fd for fd in range(highest) if fd not in before]
     try:
@@ -227,7 +228,7 @@ def test_a_machine_without_descriptors_is_an_error_and_keeps_none(left: int) -> 
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         for fd in taken:
             os.close(fd)
-    assert open_files() == before
+    assert open_descriptors() == before
 
 
 def test_a_result_has_wall_and_cpu_time() -> None:

@@ -9,7 +9,6 @@ import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +20,7 @@ from phase_boot.privsep.fd_passing import MAX_READ, encode_remaining, pass_socke
 from phase_boot.privsep.protocol import FrameKind, receive_request, send_frame, wait_readable
 from phase_boot.privsep.server import WorkerServices, serve
 from policies.model import Reach
+from tests.support.descriptors import open_descriptors
 
 BODY = os.urandom(3 * MAX_READ + 17)
 OFFSET = 5
@@ -115,10 +115,6 @@ async def fetched(
 ) -> bytes:
     pieces = other.span(url, offset=OFFSET, length=length - OFFSET, reach=Reach.INTERNET)
     return b"".join([piece async for piece in pieces])
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_long_response_is_read_from_the_passed_socket() -> None:

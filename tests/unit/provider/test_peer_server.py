@@ -17,6 +17,7 @@ from phase_boot.ports.peer_sharing import OFFSET_TYPE, SharedArtifact
 from phase_boot.provider.listen import bind
 from phase_boot.provider.swarm.peer_server import PeerServer
 from policies.model import Reach
+from tests.support.descriptors import open_descriptors
 from tests.support.downloads import chunked, data_of
 from tests.support.provider import ask
 
@@ -28,10 +29,6 @@ PATH = f"/cas/sha256/{SHARE.digest.hex}"
 class Silent:
     async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
         return f"{url} {limit} {reach} ".encode() + body
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def share(hand: PeerServer, folder: Path, held: int) -> None:
@@ -67,12 +64,12 @@ async def test_cleared_files_are_closed_and_no_longer_served(tmp_path: Path) -> 
     port = sockets[0].getsockname()[1]
     hand = PeerServer(sockets, Silent())
     hand.clear()
-    before = open_files()
+    before = open_descriptors()
     try:
         share(hand, tmp_path, 0b11)
-        assert open_files() > before
+        assert open_descriptors() > before
         hand.clear()
-        assert open_files() == before
+        assert open_descriptors() == before
         assert (await ask(port, PATH)).status == 404
         assert (await ask(port, f"/have/{SHARE.root}")).status == 404
         share(hand, tmp_path, 0b11)

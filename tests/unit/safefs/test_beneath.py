@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from phase_boot.safefs.beneath import folder_at, folder_beneath, open_beneath, read_regular
+from tests.support.descriptors import open_descriptors
 
 PATH = "a/b/c/file"
 
@@ -19,10 +20,6 @@ def root(tmp_path: Path) -> Path:
         file.parent.mkdir(parents=True)
         file.write_text(top)
     return tmp_path / "root"
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_regular_file_is_read_and_no_descriptor_stays_open(root: Path) -> None:

@@ -19,11 +19,8 @@ from phase_boot.store.errors import (
     store_errors,
 )
 from tests.support.artifacts import artifact, store
+from tests.support.descriptors import open_descriptors
 from tests.support.downloads import data_of
-
-
-def open_files() -> set[str]:
-    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
 def test_the_folders_are_created_by_the_first_write_and_not_by_reads(tmp_path: Path) -> None:
@@ -43,12 +40,12 @@ def test_an_entry_cannot_be_written_by_mistake(tmp_path: Path) -> None:
 
 
 def test_no_descriptor_stays_open(tmp_path: Path) -> None:
-    before = open_files()
+    before = open_descriptors()
     cas = ContentStore(PosixDisk(tmp_path), bound=1 << 20)
     cas.open(store(cas, b"x")).close()
     with pytest.raises(NotStored):
         cas.open(artifact(b"y"))
-    assert open_files() == before
+    assert open_descriptors() == before
 
 
 def test_the_root_may_be_a_symlink_as_in_the_seed(tmp_path: Path) -> None:
