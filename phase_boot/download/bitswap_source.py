@@ -60,6 +60,7 @@ class BitswapSource:
     name = BITSWAP
     have = None
     """Peers are taken to have every chunk."""
+    have_pending = False
     max_lanes = 1
     """The one lane requests many blocks at once."""
     patience_seconds = 0.0

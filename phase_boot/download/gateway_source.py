@@ -32,6 +32,7 @@ class GatewaySource:
     patience_seconds = PATIENCE_SECONDS
     have = None
     """A gateway is taken to have every chunk."""
+    have_pending = False
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class MirrorSource:
         self.name = base
         self.have: bytes | bytearray | None = None
         """Marks of the chunks that may be requested; None if every chunk may."""
+        self.have_pending = False
         self._context = context
         self._url = below(base, entry_path(artifact.digest))
 

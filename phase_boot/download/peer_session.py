@@ -92,14 +92,14 @@ class PeerSession:
         if writer is not None and self._track(mirror.name):
             self._trackers[mirror.name] = mirror
             # No chunk until the reply comes: a moment, in which no work is duplicated.
-            mirror.have = bytes(writer.chunks.count)
+            mirror.have, mirror.have_pending = bytes(writer.chunks.count), True
         return mirror
 
     def lift_limit_until_reply(self, base: str) -> None:
         """Let every chunk be requested from a provider until its first reply."""
         mirror = self._trackers.get(base)
         if mirror is not None and base not in self._assigned:
-            mirror.have = None
+            mirror.have, mirror.have_pending = None, False
 
     def is_suspect(self, url: str) -> bool:
         """Return whether a peer did not respond lately, to any request."""
@@ -117,7 +117,7 @@ class PeerSession:
         """Let every chunk be requested from a provider: it is no tracker, or does not reply."""
         mirror = self._trackers.pop(base, None)
         if mirror is not None:
-            mirror.have = None
+            mirror.have, mirror.have_pending = None, False
 
     def announcement(self) -> dict[str, Any]:
         """Serve the pieces that are present by now, and return their announcement."""
@@ -156,6 +156,7 @@ class PeerSession:
             self._last_bytes, self._last_progress = writer.bytes_present, now
         stalled = now - self._last_progress > STALL_SECONDS
         mirror.have = None if stalled else self._pieces.chunk_mask(reply.assigned)
+        mirror.have_pending = False
         self._assigned[base], self._last_reply = reply.assigned, now
         for url, have in reply.peers.items():
             self._add_peer(url, have)

@@ -53,6 +53,14 @@ class ChunkScheduler(Generic[_Owner]):
         self.free_bytes = sum(chunks.span(*run)[1] for run in _runs(self._free))
         """Bytes of the free chunks."""
 
+    def any_free(self, have: bytes | bytearray | None) -> bool:
+        """Return whether a chunk that is marked in ``have`` is free; any one if it is None."""
+        return self._find(have, 0) is not None
+
+    def is_assigned(self, owner: _Owner) -> bool:
+        """Return whether an owner has chunks to download."""
+        return any(each.owner is owner and not each.done for each in self._assignments)
+
     def assign(
         self, owner: _Owner, want: int, *, have: bytes | bytearray | None = None, start: int = 0
     ) -> Assignment[_Owner] | None:

@@ -25,6 +25,10 @@ class Source(Protocol):
         """One byte for each chunk, 1 if it may be requested here; None if every chunk may."""
 
     @property
+    def have_pending(self) -> bool:
+        """Whether more chunks may be requested soon than ``have`` says, after a server's reply."""
+
+    @property
     def max_lanes(self) -> int:
         """Requests that may be open to it at once, at least one."""
 

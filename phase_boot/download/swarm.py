@@ -170,6 +170,7 @@ class Swarm:
         lanes.open.discard(lane)
         if not lanes.open:
             self.active.discard(lanes.source)
+            self.notify()
 
     def _give_up(self, lanes: Lanes, lane: Lane) -> None:
         """Stop the other lanes of a source because of what happened in one of them."""
@@ -247,13 +248,21 @@ class Swarm:
             await self._context.clock.sleep(FIRST_BYTE_SECONDS)
 
     async def _give_head_start(self, source: Source) -> None:
-        """Wait while a source with less patience responds, as long as this one's patience."""
+        """Wait while a source with less patience may deliver, as long as this one's patience."""
         until = self._context.clock.monotonic() + source.patience_seconds
         while self._context.clock.monotonic() < until and any(
-            other.patience_seconds < source.patience_seconds and not self.unresponsive(other)
+            other.patience_seconds < source.patience_seconds and self._may_deliver(other)
             for other in self.active - {source}
         ):
             await self._idle()
+
+    def _may_deliver(self, source: Source) -> bool:
+        """Return whether a source responds, and has a missing chunk to send now or soon."""
+        return not self.unresponsive(source) and (
+            source.have_pending
+            or self._scheduler.any_free(source.have)
+            or any(map(self._scheduler.is_assigned, self._lanes[source].open))
+        )
 
     def _next(self, lane: Lane) -> Assignment[Lane] | None:
         now, source = self._context.clock.monotonic(), lane.source

@@ -14,7 +14,9 @@ import pytest
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.pieces import MIN_PIECE_SIZE, encode_bitfield, piece_count
 from phase_boot.download import Sources, TrackerClient, fetch_artifact
+from phase_boot.download.gateway_source import PATIENCE_SECONDS
 from phase_boot.download.peer_session import MAX_ACTIVE_PEERS
+from phase_boot.download.tracker_client import LIMIT_GRACE_SECONDS
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_peers import FakePeerSharing, FakeShareHandle, FakeTracker
 from phase_boot.drill.fake_servers import FakeFetcher, FakeServer
@@ -71,6 +73,7 @@ class PeerDownload:
 
     fetcher: FakeFetcher
     reach: Reach = Reach.INTERNET
+    gateways: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.peer_sharing = FakePeerSharing(self.fetcher)
@@ -86,10 +89,9 @@ class PeerDownload:
 
     async def obtaining(self, *sources: str, lingering: float = 0.0) -> str:
         context, tracker = self.download.context(), self.tracker()
+        known = Sources(mirrors=sources, gateways=self.gateways, tracker=tracker)
         try:
-            fetched, source = await fetch_artifact(
-                context, Sources(mirrors=sources, tracker=tracker), ARTIFACT, TREE.root
-            )
+            fetched, source = await fetch_artifact(context, known, ARTIFACT, TREE.root)
             assert content(fetched) == DATA
             await asyncio.sleep(lingering)
         finally:
@@ -174,6 +176,35 @@ def test_pieces_are_shared_and_announced_during_the_download_and_after() -> None
 def test_a_tracker_that_assigns_nothing_is_used_as_a_mirror_after_a_while() -> None:
     client = peer_download(provider(assigned=0))
     assert client.run("http://host") == "http://host"
+
+
+class LatePeerSharing(FakePeerSharing):
+    """Gets each reply after a while, within the time for which a provider is not asked."""
+
+    async def post(self, url: str, body: bytes, *, limit: int, reach: Reach) -> bytes:
+        await asyncio.sleep(LIMIT_GRACE_SECONDS / 2)
+        return await super().post(url, body, limit=limit, reach=reach)
+
+
+def beside_a_gateway(host: Provider) -> tuple[PeerDownload, FakeServer]:
+    """Return a download from a provider, and the gateway beside it, which has the file."""
+    gate = FakeServer({f"ipfs/{TREE.root}": DATA}, piece_seconds=0.0001)
+    host.piece_seconds = 0.0001
+    fetcher = FakeFetcher(host=host, gate=gate)
+    return PeerDownload(fetcher, gateways=("http://gate",)), gate
+
+
+def test_a_gateway_does_not_wait_for_a_tracker_that_assigns_nothing() -> None:
+    client, gate = beside_a_gateway(provider(assigned=0))
+    assert seconds(client, "http://host") < PATIENCE_SECONDS / 2
+    assert gate.requests
+
+
+def test_a_gateway_waits_for_the_first_reply_of_a_tracker() -> None:
+    client, gate = beside_a_gateway(provider())
+    client.peer_sharing = LatePeerSharing(client.fetcher)
+    assert client.run("http://host") == "http://host"
+    assert not gate.requests
 
 
 def test_a_peer_without_its_announced_pieces_is_given_up() -> None:
