@@ -218,7 +218,8 @@ class HttpFetcher:
     def _part(
         self, answer: Response, body: Body, hops: Redirects, *, is_last: bool
     ) -> HttpRangeResponse:
-        return HttpRangeResponse(answer, body, near=self._near(hops.url.host), is_last=is_last)
+        near = partial(self._near, hops.url.host)
+        return HttpRangeResponse(answer, body, near=near, is_last=is_last)
 
     async def _small(self, url: str, answer: Response, limit: int) -> bytes:
         """Return the body of the response to a request without a range."""
@@ -261,8 +262,14 @@ class HttpFetcher:
 class HttpRangeResponse:
     """Implements `privsep.fd_passing.RangeResponse`: a response with bytes of a range."""
 
-    def __init__(self, answer: Response, body: Body, *, near: bool, is_last: bool) -> None:
-        """Wrap a response, the position of the range in it, and whether its server is near."""
+    def __init__(
+        self, answer: Response, body: Body, *, near: Callable[[], bool], is_last: bool
+    ) -> None:
+        """Wrap a response and the position of the range in it.
+
+        ``near`` returns whether its server is near. It lists the interfaces, which takes longer
+        than the request of a block, so it is asked only where the connection may be detached.
+        """
         self.given = 0
         """Bytes yielded so far."""
         self.is_last = is_last
@@ -301,7 +308,7 @@ class HttpRangeResponse:
         plain = body.coding is Coding.IDENTITY and not body.skip
         if not plain or length < LEAST_DETACHED or self._answer.head.length != length:
             return None
-        detached = self._answer.detach() if self._near else None
+        detached = self._answer.detach() if self._near() else None
         if detached is None:
             return None
         came, connection = detached

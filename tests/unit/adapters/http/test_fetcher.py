@@ -309,6 +309,26 @@ async def test_a_connection_whose_bytes_are_in_cipher_is_never_given_up(
         assert b"".join([piece async for piece in answer.pieces()]) == body
 
 
+async def test_a_short_range_is_read_without_a_look_at_the_interfaces() -> None:
+    looks: list[str] = []
+
+    def near(host: str) -> bool:
+        looks.append(host)
+        return True
+
+    span = f"Content-Range: bytes 0-{len(BODY) - 1}/{len(BODY)}"
+    part = ok(BODY, span, status="206 Partial Content")
+    async with (
+        server(lambda _: part) as url,
+        fetcher(near=near) as http,
+        aclosing(http.ranges(url, offset=0, length=len(BODY), reach=Reach.INTERNET)) as parts,
+    ):
+        answer = await anext(parts)
+        assert answer.detach() is None
+        assert b"".join([piece async for piece in answer.pieces()]) == BODY
+    assert looks == []
+
+
 async def test_no_connection_is_opened_beyond_the_lan() -> None:
     asked: list[str] = []
 
