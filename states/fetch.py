@@ -6,19 +6,16 @@ are downloaded. A store on a failing Cache is replaced by one in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from phase_boot.discovery.block_peers import may_ask_peers
+from phase_boot.discovery.artifact_sources import named_mirrors, sources_beyond_mirrors
 from phase_boot.discovery.candidates import more_providers
 from phase_boot.discovery.record_sources import RecordSources
 from phase_boot.download import (
     ArtifactUnavailable,
     DownloadContext,
-    PeerSearch,
-    ProviderSearch,
     SourceDiscovery,
     Sources,
     TrackerClient,
@@ -44,9 +41,7 @@ from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
 from phase_boot.trust.manifest import REQUIRED, Manifest
-from phase_boot.url import base_url, bases
-from policies.model import Mode, Policy, Reach
-from policies.servers import Servers
+from policies.model import Mode, Policy
 
 MIB: Final = 1024 * 1024
 GATEWAY_PREFIX: Final = "ipfs+"
@@ -146,40 +141,24 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     """Return the sources of the artifacts, the one that offered the manifest first."""
     candidate = require(boot.candidate, "a candidate")
     base = candidate.base(manifest.arch, manifest.channel)
-    allowed = policy.servers(announced=bool(boot.chain and boot.chain.announcers))
     named = RecordSources((candidate.record, *boot.records), manifest.channel, manifest.arch)
-    own = frozenset(each.partition("/")[0] for each in (boot.link.addresses if boot.link else ()))
-    private = policy.network.reach is Reach.LAN
-    mirrors = tuple(dict.fromkeys((*_mirrors(base, manifest), *named.mirrors())))
-    servers = named.gateways(private=private, own=own)
-    gateways = tuple(dict.fromkeys((*allowed.gateways, *servers)))
-    providers = ProviderSearch(allowed.routers, known=gateways, own=own)
-    return Sources(
+    mirrors = named_mirrors(base, manifest, named)
+    sources = sources_beyond_mirrors(
+        policy,
+        policy.servers(announced=bool(boot.chain and boot.chain.announcers)),
+        named,
+        exchange=ports.blocks,
+        own={each.partition("/")[0] for each in (boot.link.addresses if boot.link else ())},
+    )
+    return replace(
+        sources,
         mirrors=mirrors,
-        gateways=gateways,
-        providers=providers,
         discovery=SourceDiscovery(
             partial(more_providers, ports, boot, DISCOVERY_SECONDS),
             known=mirrors,
             service_name=candidate.service_name,
         ),
-        peer_search=_peer_search(ports, policy, named, providers, allowed),
         tracker=_tracker(ports, policy),
-    )
-
-
-def _peer_search(
-    ports: Ports,
-    policy: Policy,
-    named: RecordSources,
-    providers: ProviderSearch,
-    servers: Servers,
-) -> PeerSearch | None:
-    """Return the search for peers of libp2p; None where the policy permits none."""
-    if not may_ask_peers(policy, servers):
-        return None
-    return PeerSearch(
-        ports.blocks, named=named.providers(), routed=providers, bootstrap=servers.bootstrap
     )
 
 
@@ -190,11 +169,6 @@ def _tracker(ports: Ports, policy: Policy) -> TrackerClient | None:
     return TrackerClient(
         ports.peer_sharing, clock=ports.clock, reach=policy.network.reach, emit=ports.emit
     )
-
-
-def _mirrors(base: str | None, manifest: Manifest) -> Iterator[str]:
-    """Yield base URLs: of the source that offered the manifest, then the mirrors it names."""
-    yield from dict.fromkeys((*(bases(base) if base else ()), *map(base_url, manifest.mirrors)))
 
 
 def _source_label(sources: Sources, source: str) -> str:

@@ -16,6 +16,7 @@ from typing import Final
 
 from phase_boot.discovery.block_peers import read_manifest
 from phase_boot.discovery.candidates import other_candidates
+from phase_boot.download import DownloadContext
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.journal.content_events import ManifestVerified, RecordAccepted, StateNotKept
 from phase_boot.journal.network_events import CandidateDeferred, CandidateFound, CandidateRefused
@@ -213,9 +214,22 @@ class _CandidateSessions:
             return single_request(self.ports.fetcher, network, self.ports.emit)
 
         async def read(_url: str) -> bytes:
-            return await read_manifest(self.ports, self.boot, candidate)
+            context = self._download_context()
+            arch = self._requirements.arch
+            return await read_manifest(context, self.ports.blocks, candidate, arch)
 
         return read
+
+    def _download_context(self) -> DownloadContext:
+        return DownloadContext(
+            clock=self.ports.clock,
+            fetcher=self.ports.fetcher,
+            store=require(self.boot.store, "a store").cas,
+            policy=require(self.boot.policy, "a policy"),
+            banned=set(),
+            emit=self.ports.emit,
+            chance=self.ports.chance,
+        )
 
     def _session(self, candidate: Candidate) -> UpdateSession:
         requirements = self._requirements

@@ -1,4 +1,4 @@
-"""Peers of libp2p for this boot: whether they may be asked, and a manifest from them by its CID.
+"""Peers of libp2p: whether they may be asked, and a manifest from them by its CID.
 
 A manifest from peers is verified like one of a server.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+from phase_boot.content.arch import Arch
 from phase_boot.content.cid import Cid
 from phase_boot.discovery.record_sources import RecordSources
 from phase_boot.download import DownloadContext, PeerSearch, ProviderSearch
-from phase_boot.machine.boot import BootContext, require
-from phase_boot.machine.handler import Ports
+from phase_boot.ports.block_exchange import BlockExchange
 from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import Candidate, block_in
 from phase_boot.trust.strict_json import MAX_BYTES
@@ -29,32 +29,23 @@ def may_ask_peers(policy: Policy, servers: Servers) -> bool:
     return policy.network.reach is Reach.INTERNET and not private
 
 
-async def read_manifest(ports: Ports, boot: BootContext, candidate: Candidate) -> bytes:
+async def read_manifest(
+    context: DownloadContext, exchange: BlockExchange, candidate: Candidate, arch: Arch
+) -> bytes:
     """Return the block that a candidate's URL names, from peers.
 
     Raises:
         FetchFailed: no peer sent it.
     """
-    policy, store = require(boot.policy, "a policy"), require(boot.store, "a store")
-    facts = require(boot.facts, "the machine's facts")
-    cid = block_in(candidate.url)
+    policy, cid = context.policy, block_in(candidate.url)
     if cid is None:
         raise FetchFailed("it is no block", retryable=False)
-    context = DownloadContext(
-        clock=ports.clock,
-        fetcher=ports.fetcher,
-        store=store.cas,
-        policy=policy,
-        banned=set(),
-        emit=ports.emit,
-        chance=ports.chance,
-    )
     servers = policy.servers(announced=True)
-    named = RecordSources((candidate.record,), policy.channel, facts.arch)
+    named = RecordSources((candidate.record,), policy.channel, arch)
     routed = ProviderSearch(servers.routers)
     try:
         search = PeerSearch(
-            ports.blocks, named=named.providers(), routed=routed, bootstrap=servers.bootstrap
+            exchange, named=named.providers(), routed=routed, bootstrap=servers.bootstrap
         )
         blocks = await search.blocks(context, "manifest", cid)
     finally:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
 
 from phase_boot.content.arch import Arch
-from phase_boot.discovery.block_peers import may_ask_peers
+from phase_boot.discovery.record_queries import Known, record_query
 from phase_boot.discovery.search import NetworkWatch, search
 from phase_boot.machine.boot import BootContext, require
 from phase_boot.machine.handler import Ports
@@ -28,19 +27,7 @@ from phase_boot.ports.finder import (
     server_of,
 )
 from phase_boot.ports.network import Link, link_towards
-from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.strict_json import canonical
-from policies.model import Mode, Reach
-from policies.servers import NO_SERVERS, Servers
-
-DHT_DELAY_SECONDS: Final = 0.7
-"""Time in which this network may make a look-up in the DHT needless."""
-DHT_AFTER_SERVERS_SECONDS: Final = 1.2
-"""The same where servers are asked for the record: what they have is taken after 1 s (Discover).
-
-So a boot by their record starts no look-up, and machines that share an address exhaust no peer's
-limit for it.
-"""
 
 
 def discovery_query(boot: BootContext) -> DiscoveryQuery:
@@ -77,43 +64,15 @@ def typed_urls(boot: BootContext) -> tuple[str, ...]:
 def _record_query(boot: BootContext) -> RecordQuery | None:
     """Return how to ask for the publisher's record; None where no server is to be asked.
 
-    A root without an announcing key, or a policy without the finder or without a server, turns
-    the search off: then no server learns which publisher this machine follows.
+    A root without an announcing key, or a policy without the finder, turns the search off.
     """
     policy = require(boot.policy, "a policy")
     rules, chain = policy.discovery, boot.chain
     # The Shell searches too, and no root is loaded before the network is up.
     if chain is None or WAN not in rules.order or not chain.announcers:
         return None
-    servers = policy.servers(announced=True)
-    if policy.network.reach is not Reach.INTERNET:
-        # The kernel does not keep the process that speaks libp2p within this machine's networks.
-        servers = replace(servers, bootstrap=())
-    if servers == NO_SERVERS:
-        return None
-    return RecordQuery(
-        names=tuple(IpnsName(keyid) for keyid in chain.announcers),
-        routers=servers.routers,
-        gateways=servers.gateways,
-        now=require(boot.now, "the time"),
-        reach=policy.network.reach,
-        redirects=policy.network.redirects,
-        newest=boot.records,
-        # In Private no machine is told more than it has to know.
-        ask_lan=policy.mode is Mode.INTERNET and LAN in rules.order,
-        # Those of an earlier boot never turn the DHT on.
-        bootstrap=(*servers.bootstrap, *boot.dht_peers) if servers.bootstrap else (),
-        dht_delay=_dht_delay(rules.order, servers),
-        peers=may_ask_peers(policy, servers),
-    )
-
-
-def _dht_delay(order: tuple[str, ...], servers: Servers) -> float:
-    """Return the seconds before a look-up in the DHT; none where no network is searched first."""
-    if LAN not in order:
-        return 0.0
-    asks_servers = servers.routers or servers.gateways
-    return DHT_AFTER_SERVERS_SECONDS if asks_servers else DHT_DELAY_SECONDS
+    known = Known(now=require(boot.now, "the time"), records=boot.records, dht_peers=boot.dht_peers)
+    return record_query(policy, chain.announcers, known, searches_lan=LAN in rules.order)
 
 
 def _newest_manifest(boot: BootContext, channel: str, arch: Arch) -> bytes | None:
