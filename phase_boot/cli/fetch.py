@@ -20,7 +20,12 @@ class FetchUnusable(CommandError):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `phase-boot fetch`."""
     parser.set_defaults(func=f"{__name__}:fetch")
-    parser.add_argument("url", metavar="URL", help="URL of a manifest, or of a mirror's folder")
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        help="URL of a manifest or of a mirror's folder, or ipns://NAME: an announcing key's name, "
+        "or that of a folder at gateways",
+    )
     parser.add_argument(
         "--store", type=Path, required=True, metavar="DIR", help="folder of the store"
     )
@@ -31,13 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="additional mirror (repeatable)",
     )
-    parser.add_argument(
-        "--gateway",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="additional trustless IPFS gateway (repeatable)",
-    )
+    _add_servers(parser)
     add_trust(
         parser,
         key="KEYID",
@@ -62,6 +61,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_servers(parser: argparse.ArgumentParser) -> None:
+    servers = (
+        ("--router", "URL", "additional delegated router (repeatable)"),
+        ("--gateway", "URL", "additional trustless IPFS gateway (repeatable)"),
+        (
+            "--bootstrap",
+            "MULTIADDR",
+            "additional peer of a Kademlia DHT, with its id (repeatable)",
+        ),
+    )
+    for option, metavar, text in servers:
+        parser.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+
+
 def fetch(options: argparse.Namespace) -> int:
     """Download a release and return the exit status.
 
@@ -78,14 +91,17 @@ def fetch(options: argparse.Namespace) -> int:
     except ProvideError as error:
         raise FetchUnusable(str(error)) from None
     try:
-        from phase_boot.app.prefetch import PrefetchRequest, prefetch  # noqa: PLC0415 - see above
+        from phase_boot.app.prefetch import prefetch  # noqa: PLC0415 - see above
+        from phase_boot.app.prefetch_plan import PrefetchRequest  # noqa: PLC0415 - the same
 
         return prefetch(
             PrefetchRequest(
                 url=options.url,
                 store=options.store,
                 sources=tuple(options.source),
+                routers=tuple(options.router),
                 gateways=tuple(options.gateway),
+                bootstrap=tuple(options.bootstrap),
                 policy=options.policy,
                 keys=tuple(options.key or ()),
                 threshold=options.threshold,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
 from phase_boot.app.edge import FAILED
-from phase_boot.app.prefetch import PrefetchRequest, prefetch
 from phase_boot.drill.fake_servers import FakeFetcher, FakeServer, good_server
 from phase_boot.drill.sample_manifest import PUBLISHER, document, signed
 from phase_boot.drill.sample_root import (
@@ -19,22 +17,10 @@ from phase_boot.drill.sample_root import (
     root_document,
     signed_root,
 )
-from phase_boot.privsep.worker import NetworkWorker
 from policies.model import Reach
+from tests.support.prefetching import FAR, MANIFEST, refusals, run_prefetch
 
-FAR = "9000-01-01T00:00:00Z"
-MANIFEST = "stable/amd64/manifest.json"
 NEW, OLD = "2025.11.13", "2025.11.12"
-
-
-class Worker:
-    """A network worker whose only mirror is in memory."""
-
-    def __init__(self, fetcher: FakeFetcher) -> None:
-        self._fetcher = fetcher
-
-    def client(self) -> FakeFetcher:
-        return self._fetcher
 
 
 class Crash(BaseException):
@@ -65,29 +51,16 @@ def fetch(
     keys: Sequence[str] = (PUBLISHER.keyid,),
     root: Path | None = None,
     fetcher: type[FakeFetcher] = FakeFetcher,
-) -> tuple[int, list[dict[str, object]]]:
+) -> tuple[int, list[dict[str, Any]]]:
     """Run the command; return its exit status and its events."""
-    journal = folder / "journal.jsonl"
-    journal.unlink(missing_ok=True)
-    request = PrefetchRequest(
-        url=f"http://mirror/{MANIFEST}",
-        store=folder / "store",
-        keys=() if root else tuple(keys),
-        root=root,
-        journal=journal,
-    )
-    status = prefetch(request, cast("NetworkWorker", Worker(fetcher(mirror=server))))
-    return status, [json.loads(line) for line in journal.read_text().splitlines()]
-
-
-def codes(events: list[dict[str, object]]) -> list[object]:
-    return [event["code"] for event in events if event["event"] == "candidate.refused"]
+    trusted = {"root": root} if root else {"keys": tuple(keys)}
+    return run_prefetch(folder, fetcher(mirror=server), f"http://mirror/{MANIFEST}", **trusted)
 
 
 def test_rollback_below_a_version_that_was_fetched(tmp_path: Path) -> None:
     assert fetch(tmp_path, mirror(NEW))[0] == 0
     status, events = fetch(tmp_path, mirror(OLD))
-    assert (status, codes(events)) == (FAILED, ["manifest.rollback"])
+    assert (status, refusals(events)) == (FAILED, ["manifest.rollback"])
     assert not any(event["event"] == "fetch.started" for event in events)
     assert fetch(tmp_path, mirror(NEW))[0] == 0
 
@@ -96,13 +69,13 @@ def test_rollback_after_a_crash_during_the_download(tmp_path: Path) -> None:
     with pytest.raises(Crash):
         fetch(tmp_path, mirror(NEW), fetcher=CrashingFetcher)
     status, events = fetch(tmp_path, mirror(OLD))
-    assert (status, codes(events)) == (FAILED, ["manifest.rollback"])
+    assert (status, refusals(events)) == (FAILED, ["manifest.rollback"])
 
 
 def test_rollback_below_a_version_that_had_expired(tmp_path: Path) -> None:
     expired = good_server(version=NEW, expires="2025-12-12T08:00:00Z")
-    assert codes(fetch(tmp_path, expired)[1]) == ["manifest.expired"]
-    assert codes(fetch(tmp_path, mirror(OLD))[1]) == ["manifest.rollback"]
+    assert refusals(fetch(tmp_path, expired)[1]) == ["manifest.expired"]
+    assert refusals(fetch(tmp_path, mirror(OLD))[1]) == ["manifest.rollback"]
 
 
 def test_a_revoked_key_stays_revoked_where_the_newer_root_is_hidden(tmp_path: Path) -> None:
@@ -115,7 +88,7 @@ def test_a_revoked_key_stays_revoked_where_the_newer_root_is_hidden(tmp_path: Pa
     new.files["root/2.json"] = signed_root(root_document(2, channels=renamed))
     assert fetch(tmp_path, new, root=root)[0] == 0
     status, events = fetch(tmp_path, mirror("2026"), root=root)
-    assert (status, codes(events)) == (FAILED, ["signature.untrusted"])
+    assert (status, refusals(events)) == (FAILED, ["signature.untrusted"])
 
 
 def test_a_state_that_was_deleted_is_reported(tmp_path: Path) -> None:

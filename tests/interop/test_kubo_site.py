@@ -52,16 +52,19 @@ def put_into_mfs(holder: KuboNode, publisher: Publisher) -> str:
     return name
 
 
+@pytest.mark.parametrize("by", ["the gateway's URL", "ipns:"])
 def test_a_site_in_mfs_is_fetched_by_its_name_from_another_nodes_gateway(
-    publisher: Publisher, nodes: tuple[KuboNode, KuboNode]
+    publisher: Publisher, nodes: tuple[KuboNode, KuboNode], by: str
 ) -> None:
     holder, gateway = nodes
     publisher.announce("--kubo", holder.api_url, "--import")
     name = put_into_mfs(holder, publisher)
-    url = f"{gateway.gateway_url}/ipns/{name}/{MANIFEST}"
+    words = [f"{gateway.gateway_url}/ipns/{name}/{MANIFEST}"]
+    if by == "ipns:":
+        words = [f"ipns://{name}/{MANIFEST}", "--gateway", gateway.gateway_url]
     root = str(publisher.site / "root" / "1.json")
     done = subprocess.run(
-        [PHASE_BOOT, "fetch", url, "--store", str(publisher.store), "--root", root],
+        [PHASE_BOOT, "fetch", *words, "--store", str(publisher.store), "--root", root],
         capture_output=True,
         check=False,
         timeout=120,
