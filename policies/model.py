@@ -22,6 +22,8 @@ CHANNEL: Final = re.compile(r"[a-z0-9-]{1,32}")
 DEFAULT_REDIRECTS: Final = 5
 """Redirects that a request follows if the policy sets no number."""
 MAX_REDIRECTS: Final = 20
+MAX_DHT_DELAY: Final = 60
+"""Seconds that a policy may let the DHT wait."""
 T = TypeVar("T")
 
 
@@ -59,6 +61,7 @@ class Discovery:
             and for the record.
         bootstrap: multiaddrs of peers of a Kademlia DHT, each with its id, where a look-up of the
             record begins.
+        dht_delay: seconds of a search before the DHT is asked; None leaves it to the search.
     """
 
     order: tuple[str, ...]
@@ -68,6 +71,7 @@ class Discovery:
     routers: tuple[str, ...]
     gateways: tuple[str, ...]
     bootstrap: tuple[str, ...]
+    dht_delay: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +217,11 @@ def _discovery(table: _Table) -> Discovery:
         routers=table.take("routers", list, routers_from),
         gateways=table.take("gateways", list, gateways_from),
         bootstrap=table.take("bootstrap", list, bootstrap_from),
+        dht_delay=(
+            table.take("dht_delay_seconds", float, _dht_delay)
+            if table.has("dht_delay_seconds")
+            else None
+        ),
     )
     table.finish()
     return found
@@ -271,7 +280,8 @@ class _Table:
             raise PolicyError(f"{name}: missing; every policy names it")
         value = self._left.pop(key)
         # bool is a subclass of int in Python, but `threshold = true` is not a number in TOML.
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        kinds = (int, float) if kind is float else kind
+        if not isinstance(value, kinds) or (kinds is not bool and isinstance(value, bool)):
             raise PolicyError(f"{name}: {value!r} is not {_KINDS[kind]}")
         try:
             return parse(value)
@@ -295,6 +305,7 @@ _KINDS: Final[Mapping[type, str]] = MappingProxyType(
         str: "a string",
         bool: "true or false",
         int: "a whole number",
+        float: "a number",
         list: "an array",
         dict: "a table",
     }
@@ -335,6 +346,12 @@ def _redirects(number: int) -> int:
     if not 0 <= number <= MAX_REDIRECTS:
         raise ValueError(f"{number} is not from 0 to {MAX_REDIRECTS}")
     return number
+
+
+def _dht_delay(seconds: float) -> float:
+    if not 0 <= seconds <= MAX_DHT_DELAY:
+        raise ValueError(f"it is not from 0 to {MAX_DHT_DELAY}")
+    return float(seconds)
 
 
 def _order(values: list[Any]) -> tuple[str, ...]:

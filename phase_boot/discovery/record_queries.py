@@ -72,13 +72,18 @@ def record_query(
         # In Private no machine is told more than it has to know.
         ask_lan=searches_lan and policy.mode is Mode.INTERNET,
         bootstrap=(*servers.bootstrap, *known.dht_peers) if servers.bootstrap else (),
-        dht_delay=_dht_delay(servers, searches_lan=searches_lan),
+        dht_delay=_dht_delay(policy, servers, searches_lan=searches_lan),
         peers=may_ask_peers(policy, servers),
     )
 
 
-def _dht_delay(servers: Servers, *, searches_lan: bool) -> float:
-    """Return the seconds before a look-up in the DHT; none where no network is searched first."""
+def _dht_delay(policy: Policy, servers: Servers, *, searches_lan: bool) -> float:
+    """Return the seconds before a look-up in the DHT: what the policy says, else the usual.
+
+    None are usual where no network is searched first.
+    """
+    if policy.discovery.dht_delay is not None:
+        return policy.discovery.dht_delay
     if not searches_lan:
         return 0.0
     asks_servers = servers.routers or servers.gateways

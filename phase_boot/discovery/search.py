@@ -25,7 +25,7 @@ from phase_boot.ports.finder import (
 from phase_boot.ports.network import Link, Network, reach_of
 
 DHT_SECONDS: Final = 35.0
-"""Longest look-up in the DHT, with its head start and a slow start of its process."""
+"""Longest look-up in the DHT with a slow start of its process, once its delay has passed."""
 MAX_RESTARTS: Final = 8
 """Restarts of the window in one boot, so that a flapping link cannot extend it for ever."""
 SNAPSHOT_SECONDS: Final = 2.0
@@ -174,9 +174,10 @@ def _seconds(finders: Iterable[Finder], query: DiscoveryQuery) -> float:
 
     It ends by itself, on most machines before any window. On a slow one its process starts late.
     """
-    asked = query.records is not None and query.records.bootstrap
-    asks = asked and any(finder.kind == WAN for finder in finders)
-    return max(query.seconds, DHT_SECONDS) if asks else query.seconds
+    records = query.records
+    if records is None or not records.bootstrap or not any(each.kind == WAN for each in finders):
+        return query.seconds
+    return max(query.seconds, records.dht_delay + DHT_SECONDS)
 
 
 async def _run_finder(

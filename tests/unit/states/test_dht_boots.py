@@ -12,6 +12,7 @@ from phase_boot.drill.scenarios import BOOTSTRAP, RECORD_PATH, dht
 from phase_boot.machine.dht_peers import FILE, MAX_PEERS, usable_peers
 from phase_boot.machine.graph import State
 from phase_boot.trust.ipns_name import IpnsName
+from policies.model import MAX_DHT_DELAY
 
 PEER = BOOTSTRAP.partition("/p2p/")[2]
 
@@ -102,6 +103,24 @@ def test_a_record_of_a_server_makes_a_look_up_needless() -> None:
     scenario.platform.table["discovery"]["routers"] = ["http://router"]
     assert scenario.run() is State.TARGET
     assert scenario.dht.lookups == []
+
+
+def test_a_policy_asks_the_dht_at_once_beside_the_servers() -> None:
+    scenario = dht()
+    scenario.fetcher.servers["http://router"] = FakeServer({RECORD_PATH: record()})
+    rules = scenario.platform.table["discovery"]
+    rules["routers"], rules["dht_delay_seconds"] = ["http://router"], 0
+    assert scenario.run() is State.TARGET
+    assert scenario.dht.lookups == [(IpnsName(ANNOUNCER.keyid), (BOOTSTRAP,))]
+
+
+def test_the_longest_delay_of_a_policy_is_waited_for_beyond_the_window() -> None:
+    scenario = dht()
+    rules = scenario.platform.table["discovery"]
+    rules["dht_delay_seconds"] = MAX_DHT_DELAY
+    assert rules["window_seconds"] < MAX_DHT_DELAY
+    assert scenario.run() is State.TARGET
+    assert [event["finder"] for event in scenario.of("candidate.found")] == ["wan"]
 
 
 def test_a_public_peer_is_asked_where_no_server_has_the_record() -> None:
