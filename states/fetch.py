@@ -153,6 +153,7 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     return replace(
         sources,
         mirrors=mirrors,
+        chunk_lists=manifest.lists_of_dags(),
         discovery=SourceDiscovery(
             partial(more_providers, ports, boot, DISCOVERY_SECONDS),
             known=mirrors,

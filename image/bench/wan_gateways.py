@@ -118,7 +118,7 @@ def ours_and_kubo(about: Bench, runs: int) -> Iterator[Row]:
 
 def _held(lab: Lab, mib: int, folder: Path, *, is_far: bool) -> Run:
     """Return a gateway that holds the release."""
-    item = imported(lab, mib)
+    item = imported(mib)
     node = start_kubo(far(lab) if is_far else near(lab), folder / "kubo")
     node.import_cars(item.cars)
     return Run(lab, node, item, folder)

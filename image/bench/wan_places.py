@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from image.bench import clients
 from image.bench.fetch import ARCH, Release, published
 from image.lab.namespace import LabError
 from image.lab.netns import Netns
 from image.lab.network import IPV4, Lab
-from image.lab.provider_process import start_provider
 from image.lab.wan import ADDRESS, WanLink, WanNetwork
+from phase_boot.announce.site_roots import root_car, site_roots
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.strict_json import read_document
@@ -125,24 +124,25 @@ class Imported:
     cars: tuple[Path, ...]
 
 
-def imported(lab: Lab, mib: int) -> Imported:
-    """Return a release of `mib` MiB and the CARs, which are made once and kept."""
+def imported(mib: int) -> Imported:
+    """Return a release of `mib` MiB, and the CARs of what IPFS nodes hold of it, made once."""
     release = published(mib)
     manifest = Manifest.of(
         read_document((release.site / manifest_path(release.channel, ARCH)).read_bytes())
     )
     folder = release.site.parent / "cars"
-    cids = {name: str(cid) for name, cid in manifest.dags.items()}
-    cars = tuple(folder / f"{cid}.car" for cid in cids.values())
-    if not all(car.exists() for car in cars):
-        folder.mkdir(exist_ok=True)
-        provider = start_provider(lab, release.site, port=PROVIDER_PORT)
-        for car in cars:
-            url = f"{provider.urls[0]}/ipfs/{car.stem}?format=car"
-            clients.timed(lab, ["curl", "-sfo", f"{car}.part", url])
+    folder.mkdir(exist_ok=True)
+    cars: list[Path] = []
+    for root in site_roots(release.site, [(release.channel, ARCH)]):
+        car = folder / f"{root.cid}.car"
+        blocks = root_car(release.site, root)
+        if blocks is not None:
+            cars.append(car)
+        if blocks is not None and not car.exists():
+            with Path(f"{car}.part").open("wb") as part:
+                part.writelines(blocks)
             Path(f"{car}.part").rename(car)
-        provider.stop()
-    return Imported(release, cids["rootfs"], cars)
+    return Imported(release, str(manifest.dags["rootfs"]), tuple(cars))
 
 
 def manifest_folder(release: Release, folder: Path) -> Path:

@@ -15,7 +15,7 @@ from phase_boot.adapters.http.client import Client
 from phase_boot.announce.kubo_rpc import KuboRpc, reading_seconds
 from phase_boot.announce.provision import Fault, Provision, RootState
 from phase_boot.announce.servers import Limits, Server, has_no_peers, utc_now
-from phase_boot.announce.site_roots import DamagedFile, SiteRoot, dag_car
+from phase_boot.announce.site_roots import DamagedFile, SiteRoot, root_car
 from phase_boot.content.cid import Codec
 from phase_boot.ports.fetcher import FetchFailed
 
@@ -95,8 +95,8 @@ class NodeRounds:
         return RootState(root=root, fault=Fault.NOT_KEPT, reason=reason)
 
     async def _send(self, root: SiteRoot) -> None:
-        if root.artifact is not None:
-            car = dag_car(self._site, root.cid, root.artifact)
+        car = root_car(self._site, root)
+        if car is not None:
             await self._node.import_car(car, root.size)
         elif root.manifest is not None:
             await self._node.put_block(root.manifest)

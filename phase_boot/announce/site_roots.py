@@ -20,6 +20,7 @@ from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_index import read_chunk_list
 from phase_boot.content.digest import Digest
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
+from phase_boot.content.list_file import list_car, list_root
 from phase_boot.publish.errors import PublishError
 from phase_boot.safefs.beneath import open_beneath
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
@@ -27,6 +28,8 @@ from phase_boot.trust.manifest import Manifest
 from phase_boot.trust.refusals import Refusal
 from phase_boot.trust.strict_json import MAX_BYTES, read_document
 
+MAX_LIST: Final = 64 * 1024 * 1024
+"""Bytes of the longest chunk list: a million chunks take 55 MB."""
 _COPY_BYTES: Final = 256 * 1024
 
 
@@ -42,17 +45,19 @@ class SiteRoot:
         cid: its CID.
         name: the path of the manifest, with the name of the file for a DAG.
         manifest: the bytes of a manifest; None for the DAG of a file.
-        artifact: the file of a DAG; None for a manifest.
+        artifact: the file of a DAG; None for another root.
+        listed: the DAG of whose chunks this is the list; None for another root.
     """
 
     cid: Cid
     name: str
     manifest: bytes | None = None
     artifact: Artifact | None = None
+    listed: Cid | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of the file of a DAG; 0 for a manifest."""
+        """Bytes of the file of a DAG; 0 for a manifest and for a list, which are small."""
         return 0 if self.artifact is None else self.artifact.size
 
 
@@ -81,6 +86,9 @@ def _roots_of(site: Path, path: str) -> Iterator[SiteRoot]:
     yield SiteRoot(Cid.of(Codec.RAW, raw), path, manifest=raw)
     for name, cid in manifest.dags.items():
         yield SiteRoot(cid, f"{path} {name}", artifact=manifest.artifacts[name])
+    for name, cid in manifest.chunk_lists.items():
+        if name in manifest.dags:
+            yield SiteRoot(cid, f"{path} {name}, its chunk list", listed=manifest.dags[name])
     for job in manifest.jobs:
         if job.cid is not None:
             module = Artifact(job.name, job.module, job.size)
@@ -112,6 +120,34 @@ def dag_car(site: Path, root: Cid, artifact: Artifact) -> Generator[bytes, None,
         raise DamagedFile(f"{path} cannot be read: {error.strerror or error}") from error
     except (InvalidDag, IndexMismatch) as error:
         raise DamagedFile(f"{dag_path(root)} is not the DAG of the file: {error.reason}") from None
+
+
+def root_car(site: Path, root: SiteRoot) -> Generator[bytes, None, None] | None:
+    """Return the CAR of all blocks below a root; None for a manifest, which is one block.
+
+    Raises:
+        DamagedFile: while it is iterated, if the files are absent or damaged.
+    """
+    if root.artifact is not None:
+        return dag_car(site, root.cid, root.artifact)
+    return None if root.listed is None else chunk_list_car(site, root.cid, root.listed)
+
+
+def chunk_list_car(site: Path, root: Cid, dag: Cid) -> Generator[bytes, None, None]:
+    """Yield a CAR of the list of the chunks of a DAG, the file whose CID is ``root``.
+
+    Raises:
+        DamagedFile: ``dag/<cid>.car`` is absent, too long, or another file.
+    """
+    path = dag_path(dag)
+    try:
+        with open_beneath(site, path) as file:
+            nodes = file.read(MAX_LIST + 1)
+    except OSError as error:
+        raise DamagedFile(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(nodes) > MAX_LIST or list_root(nodes) != root:
+        raise DamagedFile(f"{path} is not the chunk list that the manifest names")
+    yield from list_car(nodes)
 
 
 def _chunks(nodes: BinaryIO, root: Cid, size: int) -> ChunkList:

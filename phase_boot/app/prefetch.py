@@ -71,7 +71,11 @@ async def _prefetch(plan: Plan, worker: NetworkWorker, files: Sequence[Sink]) ->
         manifest = found.manifest
         store.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
         tracker = _tracker(plan, worker, clock, journal.emit)
-        sources = replace(await _sources(plan, found, peers), tracker=tracker)
+        sources = replace(
+            await _sources(plan, found, peers),
+            tracker=tracker,
+            chunk_lists=manifest.lists_of_dags(),
+        )
         for name, artifact in manifest.artifacts.items():
             fetched, _ = await fetch_artifact(context, sources, artifact, manifest.dags.get(name))
             fetched.close()

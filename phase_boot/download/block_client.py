@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from phase_boot.content.cid import Cid
 from phase_boot.download.context import DownloadContext
@@ -23,6 +23,8 @@ MAX_REQUESTS: Final = 32
 """Requests that may be open to all gateways together, but at least one to each."""
 SLOW_BLOCK_SECONDS: Final = 10.0
 """A block that takes longer lowers the number of open requests by one."""
+_Place = TypeVar("_Place")
+"""Where a server has some bytes: a CID, or an offset."""
 
 
 class BlockClient:
@@ -61,16 +63,19 @@ class BlockClient:
 
 
 async def in_order(
-    wanted: Iterable[tuple[Cid, int]],
-    request: Callable[[Cid, int], Coroutine[Any, Any, bytes]],
+    wanted: Iterable[tuple[_Place, int]],
+    request: Callable[[_Place, int], Coroutine[Any, Any, bytes]],
     window: Callable[[], int],
 ) -> AsyncGenerator[bytes, None]:
-    """Yield blocks in the order of ``wanted``; ``window()`` of them are requested at once."""
-    cids, pending = iter(wanted), deque[asyncio.Task[bytes]]()
+    """Yield what ``request`` returns for the places and lengths of ``wanted``, in this order.
+
+    ``window()`` requests are open at once.
+    """
+    places, pending = iter(wanted), deque[asyncio.Task[bytes]]()
     try:
         while True:
-            for cid, length in islice(cids, max(0, window() - len(pending))):
-                pending.append(asyncio.create_task(request(cid, length)))
+            for place, length in islice(places, max(0, window() - len(pending))):
+                pending.append(asyncio.create_task(request(place, length)))
             if not pending:
                 return
             block = await pending[0]

@@ -37,6 +37,10 @@ class GatewayFormats:
         """Return the format that a gateway has sent; None if it has sent nothing yet."""
         return self._known.get(gateway)
 
+    def may_send_files(self, gateway: str) -> bool:
+        """Return whether a gateway has sent files, or nothing yet."""
+        return self._known.get(gateway, Format.FILE) is Format.FILE
+
     def sent(self, gateway: str, form: Format) -> None:
         """Note that a gateway sent bytes in this format, and in none that is preferred."""
         if gateway in self._known or len(self._known) < MAX_GATEWAYS:

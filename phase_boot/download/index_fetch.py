@@ -1,14 +1,15 @@
 """Downloads the list of an artifact's chunks, verified by the signed CID of its DAG.
 
 Mirrors have the nodes of the DAG in one file, a CAR, of which only the missing ranges are read.
-Gateways send each node by its CID. Nodes that a stored version has too are read from the store.
+Gateways have the same file by a CID of its own, if it was published, and send each node by its CID.
+Nodes that a stored version has too are read from the store.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from functools import partial
 from typing import Final, TypeAlias
@@ -21,8 +22,9 @@ from phase_boot.content.dag_index import DagIndex
 from phase_boot.content.dag_pb import MAX_BLOCK
 from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.download.bitswap_source import BITSWAP, PeerBlocks
-from phase_boot.download.block_client import BlockClient
+from phase_boot.download.block_client import BlockClient, in_order
 from phase_boot.download.context import DownloadContext
+from phase_boot.download.gateway_source import file_path
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
 from phase_boot.download.source import read_range
@@ -37,6 +39,8 @@ MAX_RANGES: Final = 1 << 14
 """Bound of the rounds of requests for one CAR: no valid CAR needs as many."""
 MAX_NODES: Final = 1 << 18
 """Bound of the nodes that are requested from one gateway."""
+RANGES_AT_ONCE: Final = 4
+"""Ranges of one CAR that are requested at once, so that a distant server costs few round trips."""
 _ReadIndex: TypeAlias = Callable[[DownloadContext, "IndexBuilder", str], Awaitable[None]]
 
 
@@ -139,10 +143,9 @@ async def fetch_chunk_list(
     reason = "no source has the list of its chunks"
     try:
         index = IndexBuilder(artifact, root)
-        read_gateway = partial(_read_gateway, gateways=len(sources.gateways))
         readers: list[tuple[str, _ReadIndex]] = [
             *((mirror, _read_car) for mirror in sources.mirrors),
-            *((gateway, read_gateway) for gateway in sources.gateways),
+            *_at_gateways(context, sources, root),
             *((BITSWAP, partial(_read_peers, blocks=blocks)) for blocks in sources.peers),
         ]
         allowed = [reader for reader in readers if not context.is_banned(reader[0])]
@@ -153,6 +156,22 @@ async def fetch_chunk_list(
         reason = str(failure)
     context.emit(ChunkListUnavailable(artifact=artifact.name, reason=reason))
     return None
+
+
+def _at_gateways(
+    context: DownloadContext, sources: Sources, root: Cid
+) -> Iterator[tuple[str, _ReadIndex]]:
+    """Yield how the list is read from each gateway, the fastest ways first.
+
+    The file has one answer for many nodes. A gateway may lack it, or serve no files.
+    """
+    listed = sources.chunk_lists.get(root)
+    if listed is not None:
+        read_file = partial(_read_list_file, listed=listed)
+        serving = (each for each in sources.gateways if context.formats.may_send_files(each))
+        yield from ((gateway, read_file) for gateway in serving)
+    read_nodes = partial(_read_gateway, gateways=len(sources.gateways))
+    yield from ((gateway, read_nodes) for gateway in sources.gateways)
 
 
 async def _read(
@@ -211,7 +230,29 @@ async def _read_from(
 
 async def _read_car(context: DownloadContext, index: IndexBuilder, source: str) -> None:
     """Read the missing ranges of a mirror's CAR."""
-    url = below(source, dag_path(index.root))
+    await _read_ranges(context, index, source, below(source, dag_path(index.root)))
+
+
+async def _read_list_file(
+    context: DownloadContext, index: IndexBuilder, gateway: str, *, listed: Cid
+) -> None:
+    """Read the missing ranges of the file ``listed`` from a gateway."""
+    try:
+        await _read_ranges(context, index, gateway, below(gateway, file_path(listed)))
+    except IndexMismatch as failure:
+        # The manifest may name a wrong file. The nodes are requested then, and a wrong one bans.
+        raise FetchFailed(str(failure), retryable=False) from failure
+
+
+async def _read_ranges(
+    context: DownloadContext, index: IndexBuilder, source: str, url: str
+) -> None:
+    """Read the missing ranges of the CAR at ``url``."""
+
+    async def request(offset: int, length: int) -> bytes:
+        async with asyncio.timeout(RATE_SECONDS):
+            return await read_range(context, url, offset, length)
+
     for _ in range(MAX_RANGES):
         if index.should_check_local:
             async with index.lock:
@@ -219,14 +260,15 @@ async def _read_car(context: DownloadContext, index: IndexBuilder, source: str) 
         parts = index.dag_index.needed_ranges()
         if not parts:
             return
-        for each in parts:
-            async with asyncio.timeout(RATE_SECONDS):
-                data = await read_range(context, url, each.offset, each.length)
-            async with index.lock:
-                index.feed_range(each.offset, data, source)
-            if index.should_check_local:
-                # Stored versions have most of the nodes that would be read next.
-                break
+        wanted = ((each.offset, each.length) for each in parts)
+        async with aclosing(in_order(wanted, request, lambda: RANGES_AT_ONCE)) as ranges:
+            for each in parts:
+                data = await anext(ranges)
+                async with index.lock:
+                    index.feed_range(each.offset, data, source)
+                if index.should_check_local:
+                    # Stored versions have most of the nodes that would be read next.
+                    break
 
 
 async def _read_gateway(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -93,6 +93,7 @@ class Sources:
     Attributes:
         mirrors: base URLs of mirrors and providers, the preferred first.
         gateways: base URLs of gateways of IPFS, which have files by CIDs, or blocks alone.
+        chunk_lists: where gateways have the chunk list of a DAG as a file, by the DAG's CID.
         providers: finds further gateways where the known sources are slow or fail.
         discovery: finds further mirrors while artifacts are downloaded.
         peer_search: finds peers of libp2p, the last resort; None uses none.
@@ -102,6 +103,7 @@ class Sources:
 
     mirrors: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    chunk_lists: Mapping[Cid, Cid] = field(default_factory=dict)
     providers: ProviderSearch = field(default_factory=ProviderSearch)
     discovery: SourceDiscovery = field(default_factory=SourceDiscovery)
     peer_search: PeerSearch | None = None

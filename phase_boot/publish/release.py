@@ -14,6 +14,7 @@ from pathlib import Path
 from phase_boot.console.progress import Report, unreported
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Codec
 from phase_boot.content.digest import Digest
 from phase_boot.content.version import Version
 from phase_boot.publish.check.handoff_check import (
@@ -202,8 +203,14 @@ def _store_files(
     for module in modules:
         site.store_dag(module.artifact, module.dag)
     jobs = [_read_job(site, file) for file in release.jobs]
-    dags = {each.artifact.name: str(site.store_dag(each.artifact, each.dag)) for each in staged}
-    document = {**_document(release, artifacts), "dags": dags, **({"jobs": jobs} if jobs else {})}
+    dags = {each.artifact.name: site.store_dag(each.artifact, each.dag) for each in staged}
+    lists = {name: site.chunk_list(dag) for name, dag in dags.items() if dag.codec is Codec.DAG_PB}
+    document = {
+        **_document(release, artifacts),
+        "dags": {name: str(dag) for name, dag in dags.items()},
+        **({"chunk_lists": {name: str(cid) for name, cid in lists.items()}} if lists else {}),
+        **({"jobs": jobs} if jobs else {}),
+    }
     return document, (*_replaced_entries([*staged, *modules]), *warnings)
 
 

@@ -37,10 +37,12 @@ def manifest_lines(document: Mapping[str, object]) -> Iterator[str]:
     yield row("expires", rfc3339(manifest.expires))
     yield row("cmdline", text(manifest.cmdline))
     for artifact in manifest.artifacts.values():
-        dag = manifest.dags.get(artifact.name)
+        dag, chunks = manifest.dags.get(artifact.name), manifest.chunk_lists.get(artifact.name)
         yield row(artifact.name, f"{artifact.digest}, {artifact.size} bytes")
         if dag is not None:
             yield row("", f"as the DAG {dag}")
+        if chunks is not None:
+            yield row("", f"with the chunk list {chunks}")
     for mirror in manifest.mirrors:
         yield row("mirror", mirror)
     for job in manifest.jobs:

@@ -21,6 +21,7 @@ from phase_boot.console.progress import Report, unreported
 from phase_boot.content.artifact import Artifact
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import FileDag
+from phase_boot.content.list_file import list_root
 from phase_boot.publish.check.chunk_check import index_fault, named_dags
 from phase_boot.publish.chunking import load_chunker
 from phase_boot.publish.errors import PublishError
@@ -135,6 +136,10 @@ class Site:
         if dag.nodes:
             self.write(dag_path(dag.root), b"".join(dag.car()))
         return dag.root
+
+    def chunk_list(self, dag: Cid) -> Cid:
+        """Return the CID of the stored nodes of a DAG as a file of IPFS."""
+        return list_root((self._root / dag_path(dag)).read_bytes())
 
     def find_fault(self, artifact: Artifact, dag: Cid | None = None) -> str | None:
         """Read a stored file whole, and return how it differs from ``artifact``, or None.

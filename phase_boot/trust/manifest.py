@@ -56,6 +56,8 @@ class Manifest:
     expires: datetime
     mirrors: tuple[str, ...]
     dags: Mapping[str, Cid]
+    chunk_lists: Mapping[str, Cid]
+    """The CIDs of the chunk lists of those DAGs as files of IPFS, where they were published."""
     jobs: tuple[Job, ...]
     """Jobs that the OS runs after its start, in this order."""
 
@@ -76,12 +78,18 @@ class Manifest:
             issued=parsed(document.get("issued"), "issued", parse_date),
             expires=parsed(document.get("expires"), "expires", parse_date),
             mirrors=_mirrors(document),
-            dags=MappingProxyType(_dags(document, artifacts)),
+            dags=MappingProxyType(_cids(document, "dags", artifacts)),
+            chunk_lists=MappingProxyType(_cids(document, "chunk_lists", artifacts)),
             jobs=_jobs(document),
         )
         if manifest.expires <= manifest.issued:
             raise BadField(field="expires", reason="not later than issued")
         return manifest
+
+    def lists_of_dags(self) -> dict[Cid, Cid]:
+        """Return the CID of the chunk list of each DAG that has one."""
+        lists = self.chunk_lists
+        return {dag: lists[name] for name, dag in self.dags.items() if name in lists}
 
 
 def signed_bytes(document: Mapping[str, object]) -> bytes:
@@ -116,12 +124,14 @@ def _mirrors(document: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(parsed(mirror, "mirrors", parse_mirror) for mirror in value)
 
 
-def _dags(document: Mapping[str, object], artifacts: Mapping[str, Artifact]) -> dict[str, Cid]:
-    dags = table_of(document.get("dags", {}), "dags")
-    for name in dags:
+def _cids(
+    document: Mapping[str, object], field: str, artifacts: Mapping[str, Artifact]
+) -> dict[str, Cid]:
+    cids = table_of(document.get(field, {}), field)
+    for name in cids:
         if name not in artifacts:
-            raise BadField(field=f"dags.{name}", reason="no such artifact")
-    return {name: parsed(cid, f"dags.{name}", Cid.parse) for name, cid in dags.items()}
+            raise BadField(field=f"{field}.{name}", reason="no such artifact")
+    return {name: parsed(cid, f"{field}.{name}", Cid.parse) for name, cid in cids.items()}
 
 
 def _jobs(document: Mapping[str, object]) -> tuple[Job, ...]:

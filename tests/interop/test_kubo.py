@@ -18,6 +18,7 @@ from phase_boot.content.chunker import DEFAULT_PARAMS, build_chunk_list
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import FileDag, build_dag
 from phase_boot.content.digest import Digest
+from phase_boot.content.list_file import list_car, list_root
 from phase_boot.download import ArtifactUnavailable
 from phase_boot.download.gateway_formats import Format
 from phase_boot.drill.sample_manifest import INITRAMFS, KERNEL, document, signed
@@ -150,6 +151,17 @@ async def serving(node: KuboNode, site: Path) -> KuboNode:
 async def test_a_store_is_filled_from_kubos_gateway_alone(serving: KuboNode) -> None:
     download = GatewayDownload(serving.gateway_url)
     assert await download.fetch(ROOTFS_ARTIFACT, dag_of("rootfs").root) == ROOTFS
+    assert not [event for event in download.events if isinstance(event, SourceFailed)]
+
+
+async def test_kubos_gateway_sends_the_chunk_list_as_a_file(serving: KuboNode) -> None:
+    dag = dag_of("rootfs")
+    nodes = b"".join(dag.car())
+    listed = list_root(nodes)
+    assert serving.import_car(b"".join(list_car(nodes))) == [str(listed)]
+    assert serving.cat(str(listed)) == nodes
+    download = GatewayDownload(serving.gateway_url, chunk_lists={dag.root: listed})
+    assert await download.fetch(ROOTFS_ARTIFACT, dag.root) == ROOTFS
     assert not [event for event in download.events if isinstance(event, SourceFailed)]
 
 

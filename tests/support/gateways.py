@@ -32,6 +32,7 @@ class GatewayDownload:
     events: list[Event] = field(default_factory=list)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     formats: GatewayFormats = field(default_factory=GatewayFormats)
+    chunk_lists: dict[Cid, Cid] = field(default_factory=dict)
 
     async def fetch(self, artifact: Artifact, root: Cid) -> bytes:
         """Return the artifact; raise ArtifactUnavailable if the gateway does not deliver it."""
@@ -47,7 +48,11 @@ class GatewayDownload:
             formats=self.formats,
         )
         try:
-            sources = Sources(mirrors=self.mirrors, gateways=(self.url, *self.others))
+            sources = Sources(
+                mirrors=self.mirrors,
+                gateways=(self.url, *self.others),
+                chunk_lists=self.chunk_lists,
+            )
             fetched, _ = await fetch_artifact(context, sources, artifact, root)
         finally:
             await http.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tracemalloc
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from phase_boot.announce.site_roots import DamagedFile, dag_car, site_roots
+from phase_boot.announce.site_roots import DamagedFile, SiteRoot, dag_car, root_car, site_roots
 from phase_boot.content import car
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
@@ -17,6 +18,7 @@ from phase_boot.content.chunker import DEFAULT_PARAMS, build_chunk_list
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
+from phase_boot.content.list_file import list_car, list_root
 from phase_boot.publish.errors import PublishError
 from phase_boot.store.layout import dag_path, entry_path, manifest_path
 from tests.support.announced_site import STABLE, add_manifest
@@ -59,6 +61,38 @@ def test_the_module_of_a_job_is_a_root(site: Path) -> None:
     add_manifest(site, jobs=[{**module, "cid": str(cid)}])
     _, root = site_roots(site, [STABLE])
     assert (root.cid, root.artifact) == (cid, Artifact("job", Digest.of(b"module"), 6))
+
+
+def with_a_chunk_list(site: Path, listed: Cid) -> SiteRoot:
+    """Name the list of the rootfs in the manifest; return the root that it is."""
+    body = json.loads((site / manifest_path(*STABLE)).read_bytes())
+    kept = {name: body[name] for name in ("artifacts", "sizes", "dags")}
+    add_manifest(site, **kept, chunk_lists={"rootfs": str(listed)})
+    (found,) = (each for each in site_roots(site, [STABLE]) if each.listed is not None)
+    assert (found.cid, found.listed, found.artifact) == (listed, ROOT, None)
+    return found
+
+
+def test_the_chunk_list_of_a_file_is_a_root(site: Path) -> None:
+    nodes = (site / dag_path(ROOT)).read_bytes()
+    root = with_a_chunk_list(site, list_root(nodes))
+    blocks = root_car(site, root)
+    assert blocks is not None
+    assert b"".join(blocks) == b"".join(list_car(nodes))
+
+
+@pytest.mark.parametrize("change", [b"", b"x"])
+def test_a_chunk_list_that_changed_is_not_sent(site: Path, change: bytes) -> None:
+    path = site / dag_path(ROOT)
+    root = with_a_chunk_list(site, list_root(path.read_bytes()))
+    if change:
+        path.write_bytes(path.read_bytes() + change)
+    else:
+        path.unlink()
+    blocks = root_car(site, root)
+    assert blocks is not None
+    with pytest.raises(DamagedFile, match=r"dag/.*\.car"):
+        next(blocks)
 
 
 @pytest.mark.parametrize("raw", [None, b"no json"])

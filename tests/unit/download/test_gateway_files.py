@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag
+from phase_boot.content.list_file import list_root
 from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.block_client import MAX_REQUESTS
 from phase_boot.download.context import DownloadContext
@@ -35,6 +37,9 @@ TREE = build_dag(CHUNKS)
 FILE = f"ipfs/{TREE.root}"
 NODES = frozenset(f"ipfs/{cid}?format=raw" for cid, _ in TREE.nodes)
 GATE = "http://gate"
+LIST = car_of(TREE)
+LIST_FILE = f"ipfs/{list_root(LIST)}"
+LISTED = {TREE.root: list_root(LIST)}
 
 
 def file_gateway(*, rate: float = 1e6, **settings: object) -> FakeServer:
@@ -46,11 +51,17 @@ def file_gateway(*, rate: float = 1e6, **settings: object) -> FakeServer:
 
 
 def obtained(
-    download: FakeDownload, *, context: DownloadContext | None = None, mirrors: tuple[str, ...] = ()
+    download: FakeDownload,
+    *,
+    context: DownloadContext | None = None,
+    mirrors: tuple[str, ...] = (),
+    chunk_lists: dict[Cid, Cid] | None = None,
 ) -> float:
     """Download from all servers but ``mirrors`` as gateways; return the virtual seconds."""
     gateways = tuple(each for each in download.fetcher.servers if each not in mirrors)
-    sources = download.sources(gateways=gateways, mirrors=mirrors)
+    sources = download.sources(
+        gateways=gateways, mirrors=mirrors, chunk_lists={} if chunk_lists is None else chunk_lists
+    )
     context = context or download.context()
 
     async def obtaining() -> float:
@@ -76,6 +87,54 @@ def test_a_gateway_that_serves_files_is_asked_for_no_block_of_them() -> None:
     assert set(gate.requests) == {FILE, *NODES}
     assert not download.of(SourceFailed)
     assert len(download.of(FetchStarted)) == 1
+
+
+def test_a_published_chunk_list_is_read_as_a_file_without_its_nodes() -> None:
+    gate = file_gateway()
+    gate.files[LIST_FILE] = LIST
+    download = FakeDownload(FakeFetcher(gate=gate))
+    obtained(download, chunk_lists=LISTED)
+    assert set(gate.requests) == {FILE, LIST_FILE}
+    assert gate.requests[LIST_FILE] <= len(LIST) // 1024
+    assert not download.of(SourceFailed)
+
+
+def test_a_chunk_list_that_a_gateway_lacks_is_read_node_by_node() -> None:
+    gate = file_gateway()
+    download = FakeDownload(FakeFetcher(gate=gate))
+    obtained(download, chunk_lists=LISTED)
+    assert gate.requests[LIST_FILE] == 1
+    assert set(gate.requests) == {FILE, LIST_FILE, *NODES}
+    assert not download.banned
+
+
+def test_a_chunk_list_that_never_comes_delays_its_nodes_for_a_moment() -> None:
+    silent, gate = FakeServer({}, hangs=True), file_gateway(rate=1e7)
+    download = FakeDownload(FakeFetcher(silent=silent, gate=gate))
+    assert obtained(download, chunk_lists=LISTED) < 3
+
+
+@pytest.mark.parametrize("offset", [0, 2_000, len(LIST) - 1])
+def test_a_wrong_byte_of_a_chunk_list_is_not_used_and_bans_no_gateway(offset: int) -> None:
+    gate = file_gateway()
+    gate.files[LIST_FILE] = flipped_from(offset)("", LIST)
+    download = FakeDownload(FakeFetcher(gate=gate))
+    # The file may be another one by a mistake of the publisher.
+    obtained(download, chunk_lists=LISTED)
+    assert not download.banned
+    (failed,) = download.of(SourceFailed)
+    assert "not the signed list of chunks" in failed.reason
+    assert NODES & set(gate.requests)
+
+
+def test_a_gateway_that_serves_no_files_is_not_asked_for_the_next_chunk_list() -> None:
+    gate = gateway_of(DATA, CHUNKS, piece_seconds=0.001)
+    gate.files[LIST_FILE] = LIST
+    download = FakeDownload(FakeFetcher(gate=gate))
+    context = download.context()
+    context.formats.sent(GATE, Format.RAW)
+    obtained(download, context=context, chunk_lists=LISTED)
+    assert not gate.requests[LIST_FILE]
 
 
 def test_several_spans_of_a_file_are_requested_at_once() -> None:

@@ -17,6 +17,7 @@ from phase_boot.cli.main import main
 from phase_boot.content.cid import Cid
 from phase_boot.content.dag_builder import build_dag
 from phase_boot.content.digest import Digest
+from phase_boot.content.list_file import list_root
 from phase_boot.publish.errors import PublishError
 from phase_boot.publish.site import open_site
 from phase_boot.store.layout import dag_path, entry_path
@@ -93,6 +94,15 @@ def test_the_second_publication_writes_no_byte_of_an_artifact_or_its_chunks(
     assert run(f"{WORDS} --version 2")[0] == 0
     assert (marks(site / "cas/sha256"), marks(site / "dag")) == before
     assert run("verify @/site --key @/key")[0] == 0
+
+
+def test_the_chunk_list_of_a_file_of_many_chunks_is_named(site: Path, workdir: Path) -> None:
+    document = json.loads((site / "stable/amd64/manifest.json").read_bytes())
+    nodes = (site / dag_path(dag_named(workdir))).read_bytes()
+    assert document["chunk_lists"]["rootfs"] == str(list_root(nodes))
+    single = {name for name, cid in document["dags"].items() if cid.startswith("bafkrei")}
+    assert single
+    assert not single & document["chunk_lists"].keys()
 
 
 def test_an_artifact_that_moved_to_another_channel_is_not_copied(run: Run, site: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.artifact import Artifact
+from phase_boot.content.cid import Cid
 from phase_boot.content.digest import Digest
 from phase_boot.drill.sample_manifest import KERNEL, document, encoded
 from phase_boot.trust.manifest import Manifest, signed_bytes
@@ -29,6 +30,14 @@ def test_the_fields_of_a_manifest_are_read() -> None:
     assert {name: str(cid) for name, cid in manifest.dags.items()} == {
         "kernel": "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
     }
+
+
+def test_a_chunk_list_is_found_by_the_dag_that_it_lists() -> None:
+    dag = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
+    listed = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
+    lists = dict.fromkeys(("kernel", "rootfs"), listed)
+    manifest = Manifest.of(document(dags={"rootfs": dag}, chunk_lists=lists))
+    assert manifest.lists_of_dags() == {Cid.parse(dag): Cid.parse(listed)}
 
 
 def test_an_artifact_of_an_unknown_name_is_kept() -> None:
@@ -94,6 +103,9 @@ def test_the_spelling_of_the_file_does_not_change_the_signed_bytes() -> None:
         ("dags", []),
         ("dags", {"kernel": "b/../.."}),
         ("dags", {"nothing": "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}),
+        ("chunk_lists", ["kernel"]),
+        ("chunk_lists", {"kernel": "b/../.."}),
+        ("chunk_lists", {"nothing": "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}),
         ("artifacts", None),
         ("artifacts", []),
         ("artifacts", {}),
@@ -187,6 +199,6 @@ def test_the_bounds_themselves_are_allowed() -> None:
 
 def test_a_manifest_never_changes() -> None:
     manifest = Manifest.of(document())
-    for table in (manifest.artifacts, manifest.dags):
+    for table in (manifest.artifacts, manifest.dags, manifest.chunk_lists):
         with pytest.raises(TypeError):
             table["kernel"] = None  # type: ignore[index] # it must fail
