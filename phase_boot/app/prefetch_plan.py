@@ -100,7 +100,7 @@ def plan_of(request: PrefetchRequest) -> Plan:
         InvalidRequest: an option is invalid, or two contradict each other.
     """
     location = _locate(request.url)
-    policy, bound = _policy(request, by_name=isinstance(location.place, IpnsName))
+    policy, bound = _policy(request, location)
     if not policy.cache_enabled:
         raise InvalidRequest(f"A policy of mode {policy.mode} stores nothing; name another one.")
     channel, arch = location.named or (policy.channel, _own_arch())
@@ -156,14 +156,16 @@ def _own_arch() -> Arch:
         raise InvalidRequest(f"Name a manifest: {error}.") from error
 
 
-def _policy(request: PrefetchRequest, *, by_name: bool) -> tuple[Policy, int]:
-    """Return the policy, and the bound of the store."""
+def _policy(request: PrefetchRequest, location: _Location) -> tuple[Policy, int]:
+    """Return the policy, and the bound of the store; the URL of a manifest names the channel."""
+    by_name = isinstance(location.place, IpnsName)
+    channel = location.named[0] if location.named and not by_name else request.channel
     try:
         if request.policy is not None:
             policy = read_policy(request.policy)
             return policy, policy.limits.cache_mib * MIB
         trust = trust_from_options(request.keys, request.threshold, request.root)
-        text = render_policy(Mode.INTERNET, trust=trust, channel=request.channel)
+        text = render_policy(Mode.INTERNET, trust=trust, channel=channel)
         policy = parse_policy(text.encode(), read=trust.read)
     except (PolicyError, ValueError) as error:
         raise InvalidRequest(f"The trust options are invalid: {error}.") from error
