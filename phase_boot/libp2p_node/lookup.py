@@ -1,16 +1,14 @@
 """A look-up in the Kademlia DHT: asks peers that are closer and closer to a key.
 
-The walk is that of the specification "kad-dht": of the known peers the closest `CLOSEST` count, and
-it ends when each of them has answered or failed. `ALPHA` requests run at once, so peers that hang
-cost time only if all of them do. What peers answer is reported as it is: the caller decides what
-it believes, and cancels the walk when it has enough.
+The walk is that of the specification "kad-dht", with requests kept back for peers that others do
+not name as the closest (`known_peers`). It ends when no such peer is left. Ten requests run at
+once, beside those to the bootstrap peers, so peers that hang cost time only if all of them do.
+What peers answer is reported as it is: the caller decides what it believes, and cancels the walk
+when it has enough.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -26,26 +24,16 @@ from phase_boot.libp2p_node.kad_message import (
     MAX_MESSAGE,
     DhtAnswer,
     MessageType,
-    PeerEntry,
     decode_answer,
     encode_request,
 )
-from phase_boot.url import Scope, scope_of
+from phase_boot.libp2p_node.known_peers import KnownPeer, KnownPeers, Request
+from phase_boot.url import Scope
 
-ALPHA: Final = 10
-"""Requests at once."""
-CLOSEST: Final = 20
-"""Peers closest to the key that are asked: k of Kademlia."""
 RPC_SECONDS: Final = 3.0
 """Time for one peer, with the connection to it."""
 PATIENCE: Final = (1, 2, 4)
 """Times by which `RPC_SECONDS` and `DIAL_SECONDS` grow while no peer answers."""
-MAX_ASKED: Final = 128
-"""Peers that one look-up asks."""
-MAX_KNOWN: Final = 512
-"""Peers that one look-up remembers."""
-MAX_PER_ADDRESS: Final = 3
-"""Peers at one public address that are remembered: ids cost nothing, addresses do."""
 PUBLIC_DHT: Final = "/ipfs/kad/1.0.0"
 LOCAL_DHT: Final = "/ipfs/lan/kad/1.0.0"
 """The DHT of nodes that reach one another by private addresses (kubo's LAN DHT)."""
@@ -101,7 +89,7 @@ async def look_up(
 
 
 class _Walk:
-    """The known peers of one look-up, and the requests that run."""
+    """One walk, and the requests that run."""
 
     def __init__(
         self,
@@ -115,12 +103,7 @@ class _Walk:
         self._node = node
         self._query = query
         self._told = told
-        self._target = _position(query.key)
-        self._endpoints: dict[PeerId, tuple[Endpoint, ...]] = {}
-        self._failed: set[PeerId] = set()
-        self._asked: set[PeerId] = set()
-        self._at_address: Counter[str] = Counter()
-        self._busy = 0
+        self._known = KnownPeers(query.key)
         self._tally = tally
         self._patience = patience
 
@@ -133,66 +116,51 @@ class _Walk:
         except PeerFailed:
             self._tally.refused += 1
             return
-        self._add(address.peer, endpoints)
+        self._known.enter(address.peer, endpoints)
         self._ask_next(nursery)
 
     def _ask_next(self, nursery: trio.Nursery) -> None:
         """Start as many requests as may run."""
-        while self._busy < ALPHA and len(self._asked) < MAX_ASKED:
-            good = (peer for peer in self._endpoints if peer not in self._failed)
-            closest = heapq.nsmallest(CLOSEST, good, key=self._distance)
-            peer = next((peer for peer in closest if peer not in self._asked), None)
-            if peer is None:
-                return
-            self._asked.add(peer)
-            self._busy += 1
-            nursery.start_soon(self._ask, peer, nursery)
+        while (request := self._known.next()) is not None:
+            nursery.start_soon(self._ask, request, nursery)
 
-    async def _ask(self, peer: PeerId, nursery: trio.Nursery) -> None:
+    async def _ask(self, request: Request, nursery: trio.Nursery) -> None:
+        known = request.known
         try:
             with trio.fail_after(RPC_SECONDS * self._patience):
-                scope, answer = await self._request(peer)
+                scope, answer = await self._request(known)
         except (PeerFailed, trio.TooSlowError):
-            self._failed.add(peer)
+            self._known.failed(request)
             self._tally.refused += 1
         else:
+            self._known.answered(request)
             self._tally.peers += 1
-            for entry in answer.closer:
-                self._learn(entry, scope)
-            await self._told(Told(peer, self._endpoints[peer][0], answer))
-        finally:
-            self._busy -= 1
+            self._known.learn(known, self._named(answer, scope))
+            await self._told(Told(known.peer, known.endpoints[0], answer))
         self._ask_next(nursery)
 
-    async def _request(self, peer: PeerId) -> tuple[Scope, DhtAnswer]:
+    async def _request(self, known: KnownPeer) -> tuple[Scope, DhtAnswer]:
         """Return the scope of a peer's address, and its answer."""
         scope = await connect(
-            self._node, peer, self._endpoints[peer], DIAL_SECONDS * self._patience
+            self._node, known.peer, known.endpoints, DIAL_SECONDS * self._patience
         )
         near = scope is not Scope.PUBLIC
         protocols = (LOCAL_DHT, PUBLIC_DHT) if near else (PUBLIC_DHT, LOCAL_DHT)
-        stream = await self._node.open_stream(peer, protocols)
+        stream = await self._node.open_stream(known.peer, protocols)
         try:
             return scope, await _exchange(stream, self._query)
         finally:
             await stream.close()
 
-    def _learn(self, entry: PeerEntry, nearest: Scope) -> None:
-        """Remember a peer that another one named."""
-        if entry.peer != self._node.peer:
-            self._add(entry.peer, named(entry.addresses, nearest))
-
-    def _add(self, peer: PeerId, endpoints: tuple[Endpoint, ...]) -> None:
-        if not endpoints or peer in self._endpoints or len(self._endpoints) >= MAX_KNOWN:
-            return
-        public = {host for host, _ in endpoints if scope_of(host) is Scope.PUBLIC}
-        if any(self._at_address[host] >= MAX_PER_ADDRESS for host in public):
-            return
-        self._at_address.update(public)
-        self._endpoints[peer] = endpoints
-
-    def _distance(self, peer: PeerId) -> int:
-        return self._target ^ _position(peer.multihash)
+    def _named(
+        self, answer: DhtAnswer, nearest: Scope
+    ) -> list[tuple[PeerId, tuple[Endpoint, ...]]]:
+        """Return the peers that an answer names, where they may be dialled."""
+        return [
+            (entry.peer, named(entry.addresses, nearest))
+            for entry in answer.closer
+            if entry.peer != self._node.peer
+        ]
 
 
 async def _exchange(stream: Stream, query: Query) -> DhtAnswer:
@@ -227,8 +195,3 @@ async def read_message(stream: Stream, most: int) -> bytes:
             raise PeerFailed("it ended within a message")
         message += piece
     return bytes(message)
-
-
-def _position(key: bytes) -> int:
-    """Return where a key is in the space of Kademlia: the XOR of two positions is a distance."""
-    return int.from_bytes(hashlib.sha256(key).digest())
