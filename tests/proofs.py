@@ -108,18 +108,20 @@ def write(proofs: Proofs, path: Path = PROOFS) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def commit() -> str:
+def commit(tree: Path = ROOT) -> str:
     """Return the commit of the work tree.
 
+    The page itself may differ from it: the suite before this one was recorded in it.
+
     Raises:
-        NotRecorded: tracked files differ from it, so that the results belong to no commit.
+        NotRecorded: other tracked files differ from it, so that the results belong to no commit.
     """
-    described = _git("describe", "--always", "--abbrev=12", "--exclude=*", "--dirty")
-    if described.endswith("-dirty"):
+    page = PROOFS.relative_to(ROOT)
+    if _git(tree, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{page}"):
         raise NotRecorded(
             "the work tree has uncommitted changes; commit them and run the suite again"
         )
-    return described
+    return _git(tree, "rev-parse", "--short=12", "HEAD")
 
 
 def main() -> int:
@@ -161,8 +163,8 @@ def _grouped(ran: Mapping[str, bool | None]) -> dict[str, list[bool | None]]:
     return grouped
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+def _git(tree: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=tree, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 

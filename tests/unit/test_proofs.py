@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
-from tests.proofs import MANY, Proof, merge, proved, read, write
+import pytest
+
+from tests.proofs import MANY, PROOFS, NotRecorded, Proof, commit, merge, proved, read, write
 from tests.results import ROOT
 
 
@@ -38,3 +41,28 @@ def test_a_function_with_many_cases_is_one_entry_that_one_failure_spoils(tmp_pat
     write(merge({}, "faults", ran, "c", "d"), page)
     entry = read(page)["faults"]["a.py::t"]
     assert (entry.passed, entry.failed, entry.outcome) == (MANY, 1, False)
+
+
+def test_results_of_a_changed_tree_belong_to_no_commit_but_the_page_may_change(
+    tmp_path: Path,
+) -> None:
+    page, module = tmp_path / PROOFS.relative_to(ROOT), tmp_path / "module.py"
+    page.parent.mkdir(parents=True)
+
+    def git(*arguments: str) -> str:
+        person = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+        argv = ["git", *person, *arguments]
+        done = subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    for file in (page, module):
+        file.write_text("{}")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=first")
+    head = git("rev-parse", "--short=12", "HEAD")
+    page.write_text('{"faults": {}}')
+    assert commit(tmp_path) == head
+    module.write_text("changed")
+    with pytest.raises(NotRecorded):
+        commit(tmp_path)
