@@ -37,6 +37,7 @@ from phase_boot.machine.preflight import (
     determine_support,
     uki_is_wanted,
 )
+from phase_boot.ports.network import own_addresses
 from phase_boot.ports.storage import OpenStore
 from phase_boot.store.content_store import VerifiedFile
 from phase_boot.store.errors import StoreError
@@ -141,14 +142,16 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     """Return the sources of the artifacts, the one that offered the manifest first."""
     candidate = require(boot.candidate, "a candidate")
     base = candidate.base(manifest.arch, manifest.channel)
-    named = RecordSources((candidate.record, *boot.records), manifest.channel, manifest.arch)
+    own = own_addresses([boot.link] if boot.link else [])
+    records = (candidate.record, *boot.records)
+    named = RecordSources(records, manifest.channel, manifest.arch, own=own)
     mirrors = named_mirrors(base, manifest, named)
     sources = sources_beyond_mirrors(
         policy,
         policy.servers(announced=bool(boot.chain and boot.chain.announcers)),
         named,
         exchange=ports.blocks,
-        own={each.partition("/")[0] for each in (boot.link.addresses if boot.link else ())},
+        own=own,
     )
     return replace(
         sources,

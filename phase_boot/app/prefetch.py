@@ -32,6 +32,7 @@ from phase_boot.download import (
 from phase_boot.journal.event import Event
 from phase_boot.journal.journal import Journal, Sink
 from phase_boot.ports.clock import Clock
+from phase_boot.ports.network import own_addresses
 from phase_boot.privsep.worker import NetworkWorker
 from phase_boot.store.errors import StoreError
 from phase_boot.url import bases
@@ -56,6 +57,7 @@ async def _prefetch(plan: Plan, worker: NetworkWorker, files: Sequence[Sink]) ->
     libp2p = Libp2pClient(command(None))
     peers = Peers(dht=libp2p, blocks=BitswapClient(libp2p))
     try:
+        plan = replace(plan, own=await _own_addresses())
         store = await FolderOpener(plan.request.store).open(persistent=True, bound=plan.bound)
         context = DownloadContext(
             clock=clock,
@@ -72,7 +74,7 @@ async def _prefetch(plan: Plan, worker: NetworkWorker, files: Sequence[Sink]) ->
         store.cas.pin(*(artifact.digest for artifact in manifest.artifacts.values()))
         tracker = _tracker(plan, worker, clock, journal.emit)
         sources = replace(
-            await _sources(plan, found, peers),
+            _sources(plan, found, peers),
             tracker=tracker,
             chunk_lists=manifest.lists_of_dags(),
         )
@@ -97,11 +99,11 @@ async def _prefetch(plan: Plan, worker: NetworkWorker, files: Sequence[Sink]) ->
     return FAILED
 
 
-async def _sources(plan: Plan, found: FoundManifest, peers: Peers) -> Sources:
+def _sources(plan: Plan, found: FoundManifest, peers: Peers) -> Sources:
     """Return the sources of the artifacts: those that a boot would use."""
     policy, manifest, candidate = plan.policy, found.manifest, found.candidate
     records = (candidate.record, *found.records)
-    named = RecordSources(records, manifest.channel, manifest.arch)
+    named = RecordSources(records, manifest.channel, manifest.arch, own=plan.own)
     base = candidate.base(manifest.arch, manifest.channel)
     offered = bases(base) if base else ()
     mirrors = (*offered, *plan.sources, *named_mirrors(base, manifest, named))
@@ -110,16 +112,14 @@ async def _sources(plan: Plan, found: FoundManifest, peers: Peers) -> Sources:
         policy.servers(announced=bool(found.chain.announcers)),
         named,
         exchange=peers.blocks,
-        own=await _own_addresses(),
+        own=plan.own,
     )
     return replace(sources, mirrors=tuple(dict.fromkeys(mirrors)))
 
 
 async def _own_addresses() -> frozenset[str]:
-    """Return the addresses of this machine, which nothing that strangers name may be."""
     async with aclosing(AddressWatch(loopback=True).changes()) as snapshots:
-        links = await anext(snapshots)
-    return frozenset(address.partition("/")[0] for link in links for address in link.addresses)
+        return own_addresses(await anext(snapshots))
 
 
 def _tracker(

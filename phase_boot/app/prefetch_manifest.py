@@ -145,7 +145,7 @@ class _Finding:
         """Yield what the records of a name lead to: of servers, and of the DHT."""
         peers = await asyncio.to_thread(load_dht_peers, self._state_files)
         now = self._updater.seen.no_earlier(self._plan.now)
-        known = Known(now=now, records=self._records, dht_peers=peers)
+        known = Known(now=now, records=self._records, dht_peers=peers, own=self._plan.own)
         records = record_query(self._policy, (name.keyid,), known, searches_lan=False)
         query = DiscoveryQuery(
             arch=self._plan.arch,

@@ -74,6 +74,7 @@ class Plan:
         place: the base URL of a mirror layout, or the IPNS name under which one is looked up.
         bound: size of the store in bytes, at most.
         now: the time of the request.
+        own: this machine's addresses, which nothing that strangers name may be.
     """
 
     place: str | IpnsName
@@ -82,6 +83,7 @@ class Plan:
     sources: tuple[str, ...]
     bound: int
     request: PrefetchRequest
+    own: frozenset[str] = frozenset()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

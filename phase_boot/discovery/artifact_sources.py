@@ -43,9 +43,9 @@ def sources_beyond_mirrors(
         servers: the routers, gateways and peers that may be asked.
         named: the sources of the publisher's records.
         exchange: requests blocks of peers of libp2p.
-        own: this machine's addresses, which no record may name.
+        own: this machine's addresses, which no router may name.
     """
-    http_servers = named.gateways(private=policy.network.reach is Reach.LAN, own=own)
+    http_servers = named.gateways(private=policy.network.reach is Reach.LAN)
     gateways = tuple(dict.fromkeys((*servers.gateways, *http_servers)))
     providers = ProviderSearch(servers.routers, known=gateways, own=own)
     peers = None

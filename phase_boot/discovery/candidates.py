@@ -26,7 +26,7 @@ from phase_boot.ports.finder import (
     host_of,
     server_of,
 )
-from phase_boot.ports.network import Link, link_towards
+from phase_boot.ports.network import Link, link_towards, own_addresses
 from phase_boot.trust.strict_json import canonical
 
 
@@ -71,7 +71,12 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
     # The Shell searches too, and no root is loaded before the network is up.
     if chain is None or WAN not in rules.order or not chain.announcers:
         return None
-    known = Known(now=require(boot.now, "the time"), records=boot.records, dht_peers=boot.dht_peers)
+    known = Known(
+        now=require(boot.now, "the time"),
+        records=boot.records,
+        dht_peers=boot.dht_peers,
+        own=own_addresses([boot.link] if boot.link else []),
+    )
     return record_query(policy, chain.announcers, known, searches_lan=LAN in rules.order)
 
 

@@ -35,11 +35,13 @@ class Known:
         now: the time by which records are judged.
         records: the newest records that were accepted.
         dht_peers: multiaddrs of peers that answered earlier; they never turn the DHT on.
+        own: this machine's addresses, which no record may name.
     """
 
     now: datetime
     records: tuple[IpnsRecord, ...] = ()
     dht_peers: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
 
 
 def record_query(
@@ -69,6 +71,7 @@ def record_query(
         reach=policy.network.reach,
         redirects=policy.network.redirects,
         newest=known.records,
+        own=known.own,
         # In Private no machine is told more than it has to know.
         ask_lan=searches_lan and policy.mode is Mode.INTERNET,
         bootstrap=(*servers.bootstrap, *known.dht_peers) if servers.bootstrap else (),

@@ -19,8 +19,19 @@ from phase_boot.url import BadUrl, announced
 class RecordSources:
     """The sources that accepted records name for one channel and architecture."""
 
-    def __init__(self, records: Iterable[IpnsRecord | None], channel: str, arch: Arch) -> None:
-        """Take the records, those first whose sources are preferred; None counts as no record."""
+    def __init__(
+        self,
+        records: Iterable[IpnsRecord | None],
+        channel: str,
+        arch: Arch,
+        *,
+        own: Collection[str] = (),
+    ) -> None:
+        """Take the records, those first whose sources are preferred; None counts as no record.
+
+        ``own`` are this machine's addresses, which no record may name.
+        """
+        self._own = own
         named = (record.announcement.places.get((channel, arch)) for record in records if record)
         self._places: list[Place] = [place for place in named if place is not None]
         self._manifest = manifest_path(channel, arch)
@@ -33,14 +44,14 @@ class RecordSources:
                     base = announced(text).base(self._manifest)
                 except BadUrl:
                     continue
-                if base is not None:
+                if base is not None and base.host not in self._own:
                     yield str(base)
 
-    def gateways(self, *, private: bool, own: Collection[str]) -> Iterator[str]:
+    def gateways(self, *, private: bool) -> Iterator[str]:
         """Yield the base URLs of the providers that are HTTP servers."""
         for place in self._places:
             for address in place.providers:
-                url = server_at(address, private=private, own=own)
+                url = server_at(address, private=private, own=self._own)
                 if url is not None:
                     yield url
 

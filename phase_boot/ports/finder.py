@@ -58,6 +58,8 @@ class RecordQuery:
     """Whether peers of libp2p may be asked for the manifest."""
     ask_lan: bool = False
     """Whether providers of this network are asked, before the servers beyond it."""
+    own: frozenset[str] = frozenset()
+    """This machine's addresses, which no record may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

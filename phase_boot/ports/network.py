@@ -42,6 +42,11 @@ class Link:
     """The VLAN's number if the interface is one."""
 
 
+def own_addresses(links: Iterable[Link]) -> frozenset[str]:
+    """Return the addresses of links, without prefix lengths."""
+    return frozenset(each.partition("/")[0] for link in links for each in link.addresses)
+
+
 def reach_of(links: Iterable[Link]) -> frozenset[tuple[str, str]]:
     """Return each interface with each of its networks and gateways.
 

@@ -25,11 +25,17 @@ def record_candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Can
         return
     for url in place.mirrors:
         try:
-            yield Candidate(url=str(announced(url)), finder=WAN, record=record)
+            mirror = announced(url)
         except BadUrl as error:
             yield Ignored(f"a mirror in the record of {record.name}: {error}")
+            continue
+        if mirror.host in query.records.own:
+            yield Ignored(f"a mirror in the record of {record.name}: {mirror.host} is this machine")
+            continue
+        yield Candidate(url=str(mirror), finder=WAN, record=record)
     near = query.records.reach is Reach.LAN
-    servers = (server_at(each, private=near) for each in place.providers)
+    own = query.records.own
+    servers = (server_at(each, private=near, own=own) for each in place.providers)
     for gateway in dict.fromkeys((*query.records.gateways, *filter(None, servers))):
         yield Candidate(url=_by_cid(gateway, place.manifest_cid), finder=WAN, record=record)
     some = bool(query.records.bootstrap) or any(map(_is_peer, place.providers))

@@ -130,6 +130,19 @@ def test_a_provider_in_a_record_is_used_as_a_gateway() -> None:
     assert sources_of(scenario) == {"http://gate"}
 
 
+def test_a_record_that_names_this_machine_causes_no_request_to_it() -> None:
+    scenario = with_record(b"")
+    own = scenario.network.links[0].addresses[0].partition("/")[0]
+    places = announcement(
+        mirrors=(f"http://{own}/{MANIFEST}", f"http://mirror/{MANIFEST}"),
+        providers=(f"/ip4/{own}/tcp/80/http",),
+    )
+    scenario.fetcher.servers[ROUTER] = FakeServer({RECORD_PATH: record(announcement=places)})
+    scenario.fetcher.servers[f"http://{own}"] = this_machine = good_server()
+    assert scenario.run() is State.TARGET
+    assert this_machine.requests.total() == 0
+
+
 def test_further_mirrors_in_a_record_are_used_for_artifacts() -> None:
     second = server_with_chunks()
     urls = tuple(f"http://{name}/{MANIFEST}" for name in ("mirror", "second"))

@@ -136,6 +136,18 @@ def test_a_mirror_at_this_machine_or_on_one_link_is_ignored(host: str) -> None:
     assert len(reasons(answers)) == 3
 
 
+def test_no_place_at_this_machines_own_address_is_a_candidate() -> None:
+    own = "198.51.100.7"
+    places = announcement(
+        mirrors=(f"http://{own}/stable/amd64/manifest.json", MIRROR),
+        providers=(f"/ip4/{own}/tcp/80/http",),
+    )
+    asked = replace(ASKED, own=frozenset({own}))
+    answers = found(routers(router=record(announcement=places)), replace(QUERY, records=asked))
+    assert urls(answers) == [MIRROR, BY_CID]
+    assert any(f"{own} is this machine" in reason for reason in reasons(answers).values())
+
+
 def test_the_manifest_is_also_at_each_http_server_among_the_providers_by_its_cid() -> None:
     providers = (
         "/dns4/holder/tcp/443/tls/http",
