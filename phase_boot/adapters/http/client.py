@@ -11,6 +11,7 @@ import importlib
 import os
 import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
@@ -36,6 +37,23 @@ CERTIFICATES: Final = "SSL_CERT_FILE"
 """Environment variable with OpenSSL's file of trusted certificates."""
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "phase-boot"}
 NO_URL: Final = "it is no usable URL"
+
+
+_ROUND_TRIP: Final = struct.Struct("=I")
+_ROUND_TRIP_AT: Final = 68
+"""Where Linux has the smoothed round trip in `struct tcp_info`, in microseconds (linux/tcp.h)."""
+
+
+def round_trip_of(connection: socket.socket) -> float | None:
+    """Return the seconds of a round trip on a TCP connection; None if the kernel does not say."""
+    size = _ROUND_TRIP_AT + _ROUND_TRIP.size
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+    except OSError:
+        return None
+    if len(info) < size:
+        return None
+    return float(_ROUND_TRIP.unpack_from(info, _ROUND_TRIP_AT)[0]) / 1e6
 
 
 class Response:
@@ -67,6 +85,14 @@ class Response:
     def close(self) -> None:
         """Close the connection, and send no more of the body of the request."""
         self._response.close()
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds of a round trip as the kernel measured them; None if it does not say."""
+        connection = self._response.connection
+        if connection is None or connection.transport is None:
+            return None
+        return round_trip_of(connection.transport.get_extra_info("socket"))
 
     def detach(self) -> tuple[bytes, socket.socket] | None:
         """Detach the socket; return the body bytes that were read already, and the socket."""

@@ -46,6 +46,8 @@ DOCUMENT_SECONDS: Final = 30
 """Total time limit of a small document."""
 LEAST_DETACHED: Final = 1024 * 1024
 """A connection is detached only for at least this many bytes."""
+CHEAP_ROUND_TRIP: Final = 0.01
+"""Seconds of a round trip up to which a new connection is soon as fast as a used one."""
 MAX_PARTS: Final = 256
 """Most responses that together deliver one range."""
 
@@ -301,14 +303,17 @@ class HttpRangeResponse:
     def detach(self) -> PassedBody | None:
         """Detach the socket, if only bytes of the range are left on it.
 
-        The connection is then lost for later requests. That is cheap on the LAN; beyond it a new
-        connection pays TCP slow start, so none is detached.
+        The connection is then lost for later requests. That is cheap on the LAN; beyond it, and
+        over a slow link, a new connection pays TCP slow start, so none is detached.
         """
         body, length = self._body, self._body.length
         plain = body.coding is Coding.IDENTITY and not body.skip
         if not plain or length < LEAST_DETACHED or self._answer.head.length != length:
             return None
-        detached = self._answer.detach() if self._near() else None
+        round_trip = self._answer.round_trip
+        if round_trip is None or round_trip > CHEAP_ROUND_TRIP or not self._near():
+            return None
+        detached = self._answer.detach()
         if detached is None:
             return None
         came, connection = detached

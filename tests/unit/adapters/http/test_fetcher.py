@@ -5,10 +5,15 @@ from __future__ import annotations
 import ssl
 import subprocess
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from phase_boot.adapters.http.client import Response
+from phase_boot.adapters.http.fetcher import HttpRangeResponse
+from phase_boot.adapters.http.response import Body, Coding, ResponseHead
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
 from policies.model import Reach
 from tests.support.http_server import BODY, fetcher, ok, page, part, partial, server, streamed
@@ -307,6 +312,44 @@ async def test_a_connection_whose_bytes_are_in_cipher_is_never_given_up(
         answer = await anext(parts)
         assert answer.detach() is None
         assert b"".join([piece async for piece in answer.pieces()]) == body
+
+
+async def test_a_long_range_of_a_plain_server_nearby_may_be_detached() -> None:
+    body = BODY * 200
+    span = f"Content-Range: bytes 0-{len(body) - 1}/{len(body)}"
+    part = ok(body, span, status="206 Partial Content")
+    async with (
+        server(lambda _: part) as url,
+        fetcher(near=lambda _host: True) as http,
+        aclosing(http.ranges(url, offset=0, length=len(body), reach=Reach.INTERNET)) as parts,
+    ):
+        passed = (await anext(parts)).detach()
+        assert passed is not None
+        passed.connection.close()
+        assert len(passed.came) + passed.left == len(body)
+
+
+@dataclass
+class Answered:
+    """A response with a body of some length that came over a connection of some round trip."""
+
+    round_trip: float | None
+    head: ResponseHead = field(
+        default_factory=lambda: ResponseHead(status=206, headers={}, length=2 << 20)
+    )
+
+    def detach(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("seconds", [0.05, None])
+def test_a_connection_with_a_long_round_trip_is_kept_for_the_next_request(
+    seconds: float | None,
+) -> None:
+    body = Body(coding=Coding.IDENTITY, skip=0, length=2 << 20, more=False, sure=True, ends=False)
+    answer = cast("Response", Answered(seconds))
+    response = HttpRangeResponse(answer, body, near=lambda: True, is_last=True)
+    assert response.detach() is None
 
 
 async def test_a_short_range_is_read_without_a_look_at_the_interfaces() -> None:
