@@ -24,6 +24,7 @@ from phase_boot.content.leaf_level import IndexMismatch, InvalidDag
 from phase_boot.download.bitswap_source import BITSWAP, PeerBlocks
 from phase_boot.download.block_client import BlockClient, in_order
 from phase_boot.download.context import DownloadContext
+from phase_boot.download.gateway_formats import Format
 from phase_boot.download.gateway_source import file_path
 from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
@@ -242,6 +243,8 @@ async def _read_list_file(
     except IndexMismatch as failure:
         # The manifest may name a wrong file. The nodes are requested then, and a wrong one bans.
         raise FetchFailed(str(failure), retryable=False) from failure
+    # So the file itself is requested in several spans from the start.
+    context.formats.sent(gateway, Format.FILE)
 
 
 async def _read_ranges(
