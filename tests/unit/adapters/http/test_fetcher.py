@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import subprocess
 from contextlib import aclosing
@@ -350,6 +351,41 @@ def test_a_connection_with_a_long_round_trip_is_kept_for_the_next_request(
     answer = cast("Response", Answered(seconds))
     response = HttpRangeResponse(answer, body, near=lambda: True, is_last=True)
     assert response.detach() is None
+
+
+async def test_packets_that_arrive_one_after_the_other_are_gathered() -> None:
+    packets = 200
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ok(b"", length=packets * 1000))
+        for _ in range(packets):
+            writer.write(bytes(1000))
+            await writer.drain()
+            await asyncio.sleep(0.0001)
+        writer.close()
+
+    listener = await asyncio.start_server(trickle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/x"
+    size = packets * 1000
+    async with listener, fetcher() as http:
+        body = http.stream(url, offset=0, size=size, reach=Reach.INTERNET)
+        pieces = [piece async for piece in body]
+    assert sum(map(len, pieces)) == size
+    assert len(pieces) < packets / 2
+
+
+async def test_what_came_before_the_connection_broke_is_passed_on() -> None:
+    body, came = ok(BODY[:5000], length=len(BODY)), bytearray()
+    async with server(lambda _: body) as url, fetcher() as http:
+
+        async def read() -> None:
+            async for piece in http.stream(url, offset=0, size=len(BODY), reach=Reach.INTERNET):
+                came.extend(piece)
+
+        with pytest.raises(FetchFailed):
+            await read()
+    assert came == BODY[:5000]
 
 
 async def test_a_short_range_is_read_without_a_look_at_the_interfaces() -> None:
