@@ -12,6 +12,8 @@ import base64
 import importlib.util
 import itertools
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -139,8 +141,7 @@ class Libp2pClient:
         self._fail(DhtFailed("the process that speaks libp2p was stopped"))
         if process is None or reading is None:
             return
-        with suppress(ProcessLookupError):
-            process.kill()
+        _kill(process)
         if process.stdin is not None:
             process.stdin.close()
         await asyncio.wait({reading}, timeout=STOP_SECONDS)
@@ -219,10 +220,20 @@ class Libp2pClient:
             # A line that is too long is a ValueError too.
             pass
         finally:
-            with suppress(ProcessLookupError):
-                process.kill()
+            _kill(process)
             await process.wait()
             self._fail(_Ended("the process that speaks libp2p ended by itself"))
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the process unless it has ended.
+
+    Not by `Process.kill`, which collects the status of a process that is ending: the event loop
+    then reports an unknown child.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _check_end(end: object) -> None:

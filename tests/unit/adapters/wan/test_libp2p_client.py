@@ -7,7 +7,7 @@ import base64
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,16 @@ if not os.path.exists({str(first)!r}): open({str(first)!r}, "w").close(); os._ex
         first.unlink()
         with pytest.raises(DhtFailed, match="ended 2 times"):
             await found(dht)
+
+
+async def test_the_end_of_the_process_is_no_news_to_the_event_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for answers in [GOOD, "os._exit(1)", "print('no answer', flush=True); os._exit(0)"] * 10:
+        async with client(answers) as dht:
+            with suppress(DhtFailed):
+                await found(dht)
+    assert [each for each in caplog.records if each.name == "asyncio"] == []
 
 
 async def test_a_look_up_that_is_closed_is_cancelled_and_leaves_the_process(tmp_path: Path) -> None:
