@@ -137,7 +137,7 @@ class _Finding:
                 "another router, gateway or bootstrap peer, or give the URL of a mirror."
             )
         return (
-            f"The root does not name {name} as an announcing key, and no gateway is named that may "
+            f"No trusted root names {name} as an announcing key, and no gateway is named that may "
             "have a folder of this name; name a gateway (--gateway), or a newer root (--root)."
         )
 
