@@ -8,14 +8,14 @@ each peer that answered, for the next boot.
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from phase_boot.content.cid import Cid
 from phase_boot.content.multiaddr import Multiaddr
 from phase_boot.content.peer_id import PeerId
 from phase_boot.libp2p_node.host import Node
-from phase_boot.libp2p_node.kad_message import MessageType
+from phase_boot.libp2p_node.kad_message import MessageType, PeerEntry
 from phase_boot.libp2p_node.lookup import Query, Told, look_up
 from phase_boot.libp2p_node.program import Answer, Fields, RequestFailed
 
@@ -23,6 +23,8 @@ MAX_VALUE: Final = 10 * 1024
 """Bytes of a record that are passed on: the limit of the IPNS specification."""
 MAX_PROVIDERS: Final = 64
 """Providers that one request names."""
+MAX_OF_ONE_PEER: Final = 4
+"""Providers that one peer adds to them: the first who answers may lie."""
 _NAME_BYTES: Final = 40
 _LIBP2P_KEY: Final = b"\x01\x72"
 
@@ -46,10 +48,7 @@ async def providers(node: Node, request: Fields, answer: Answer) -> Mapping[str,
 
     async def told(each: Told) -> None:
         await answer({"answered": _address_of(each)})
-        for entry in each.answer.providers:
-            if entry.peer in found or not entry.addresses or len(found) >= MAX_PROVIDERS:
-                continue
-            found.add(entry.peer)
+        for entry in further_providers(found, each.answer.providers):
             addresses = [str(address) for address in entry.addresses]
             await answer({"provider": {"peer": str(entry.peer), "addresses": addresses}})
 
@@ -58,6 +57,15 @@ async def providers(node: Node, request: Fields, answer: Answer) -> Mapping[str,
     except ValueError as error:
         raise RequestFailed(str(error)) from None
     return await _walk(node, request, Query(MessageType.GET_PROVIDERS, multihash), told)
+
+
+def further_providers(found: set[PeerId], named: Iterable[PeerEntry]) -> list[PeerEntry]:
+    """Return what the answer of one peer adds to the providers ``found``, and add it there."""
+    most = min(MAX_OF_ONE_PEER, MAX_PROVIDERS - len(found))
+    new = {each.peer: each for each in named if each.addresses and each.peer not in found}
+    added = list(new.values())[:most]
+    found.update(each.peer for each in added)
+    return added
 
 
 def routing_key(name: str) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phase_boot.adapters.finders.dht import AGREEING
 from phase_boot.content.peer_id import PeerId
@@ -12,6 +14,7 @@ from phase_boot.libp2p_node.known_peers import (
     MAX_PER_ADDRESS,
     MAX_PER_TURN,
     KnownPeers,
+    Request,
 )
 from tests.support.simulated_dht import (
     BUCKET,
@@ -149,6 +152,37 @@ def test_a_peer_names_few_peers_at_one_public_address(hosts: list[str], asked: i
         known.answered(request)
         made += 1
     assert made == asked
+
+
+@given(st.data())
+def test_whatever_peers_answer_a_walk_ends_within_its_bounds(data: st.DataObject) -> None:
+    known, ids = KnownPeers(KEY), [PeerId(b"\x12\x20" + bytes([n]) * 32) for n in range(40)]
+    hosts = st.lists(st.sampled_from(["20.0.0.1", "20.0.0.2", "10.0.0.1", "2a00:1::1"]), max_size=3)
+    places = hosts.map(lambda each: tuple((host, 4001) for host in each))
+    entry = st.tuples(st.sampled_from(ids), places)
+    for peer, place in data.draw(st.lists(entry, max_size=5)):
+        known.enter(peer, place)
+    running: list[Request] = []
+    tried: set[tuple[PeerId, Endpoint]] = set()
+    made = 0
+    while True:
+        while (request := known.next()) is not None:
+            peer = request.known.peer
+            assert peer not in {each.known.peer for each in running}
+            new = {(peer, endpoint) for endpoint in request.known.endpoints} - tried
+            assert new
+            tried |= new
+            running.append(request)
+            made += 1
+        if not running:
+            break
+        request = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        if data.draw(st.booleans()):
+            known.answered(request)
+            known.learn(request.known, data.draw(st.lists(entry, max_size=6)))
+        else:
+            known.failed(request)
+    assert made <= 2 * MAX_PER_TURN + 5
 
 
 def test_a_peer_that_answered_is_not_asked_again_at_other_addresses() -> None:
