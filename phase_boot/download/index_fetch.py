@@ -27,7 +27,7 @@ from phase_boot.download.context import DownloadContext
 from phase_boot.download.gateway_formats import Format
 from phase_boot.download.gateway_source import file_path
 from phase_boot.download.health import HEDGE_SECONDS
-from phase_boot.download.rate import RATE_SECONDS, MinRateCheck
+from phase_boot.download.rate import KIB, RATE_SECONDS, MinRateCheck
 from phase_boot.download.source import read_range
 from phase_boot.download.sources import Sources
 from phase_boot.journal.content_events import ChunkListUnavailable, SourceFailed
@@ -42,6 +42,10 @@ MAX_NODES: Final = 1 << 18
 """Bound of the nodes that are requested from one gateway."""
 RANGES_AT_ONCE: Final = 4
 """Ranges of one CAR that are requested at once, so that a distant server costs few round trips."""
+QUICK_RATE: Final = 64 * KIB
+"""Bytes per second of a range below which the next ones are requested one at a time."""
+JUDGED_BYTES: Final = 8 * KIB
+"""A shorter range is over before its rate is known."""
 _ReadIndex: TypeAlias = Callable[[DownloadContext, "IndexBuilder", str], Awaitable[None]]
 
 
@@ -239,22 +243,31 @@ async def _read_list_file(
 ) -> None:
     """Read the missing ranges of the file ``listed`` from a gateway."""
     try:
-        await _read_ranges(context, index, gateway, below(gateway, file_path(listed)))
+        came = await _read_ranges(context, index, gateway, below(gateway, file_path(listed)))
     except IndexMismatch as failure:
         # The manifest may name a wrong file. The nodes are requested then, and a wrong one bans.
         raise FetchFailed(str(failure), retryable=False) from failure
-    # So the file itself is requested in several spans from the start.
-    context.formats.sent(gateway, Format.FILE)
+    if came:
+        # So the artifact is requested in several spans from the start.
+        context.formats.sent(gateway, Format.FILE)
 
 
 async def _read_ranges(
     context: DownloadContext, index: IndexBuilder, source: str, url: str
-) -> None:
-    """Read the missing ranges of the CAR at ``url``."""
+) -> bool:
+    """Read the missing ranges of the CAR at ``url``; return whether a valid one came."""
+    window, came = 1, False
 
     async def request(offset: int, length: int) -> bytes:
+        nonlocal window
+        began = context.clock.monotonic()
         async with asyncio.timeout(RATE_SECONDS):
-            return await read_range(context, url, offset, length)
+            data = await read_range(context, url, offset, length)
+        if len(data) >= JUDGED_BYTES:
+            # On a slow line several would all come too late.
+            seconds = context.clock.monotonic() - began
+            window = RANGES_AT_ONCE if len(data) >= QUICK_RATE * seconds else 1
+        return data
 
     for _ in range(MAX_RANGES):
         if index.should_check_local:
@@ -262,16 +275,18 @@ async def _read_ranges(
                 await asyncio.to_thread(index.add_local_nodes, context.store)
         parts = index.dag_index.needed_ranges()
         if not parts:
-            return
+            break
         wanted = ((each.offset, each.length) for each in parts)
-        async with aclosing(in_order(wanted, request, lambda: RANGES_AT_ONCE)) as ranges:
+        async with aclosing(in_order(wanted, request, lambda: window)) as ranges:
             for each in parts:
                 data = await anext(ranges)
                 async with index.lock:
                     index.feed_range(each.offset, data, source)
+                came = True
                 if index.should_check_local:
                     # Stored versions have most of the nodes that would be read next.
                     break
+    return came
 
 
 async def _read_gateway(

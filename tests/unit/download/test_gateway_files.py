@@ -13,6 +13,7 @@ from phase_boot.download import ArtifactUnavailable, fetch_artifact
 from phase_boot.download.block_client import MAX_REQUESTS
 from phase_boot.download.context import DownloadContext
 from phase_boot.download.gateway_formats import Format
+from phase_boot.download.index_fetch import fetch_chunk_list
 from phase_boot.drill import virtual_time
 from phase_boot.drill.fake_servers import FakeFetcher, FakeServer
 from phase_boot.journal.content_events import FetchStarted, SourceFailed, SourceServed
@@ -97,6 +98,33 @@ def test_a_published_chunk_list_is_read_as_a_file_without_its_nodes() -> None:
     assert set(gate.requests) == {FILE, LIST_FILE}
     assert gate.requests[LIST_FILE] <= len(LIST) // 1024
     assert not download.of(SourceFailed)
+
+
+LARGE = data_of(25_000_000)
+LARGE_CHUNKS = chunked(LARGE)
+LARGE_TREE = build_dag(LARGE_CHUNKS)
+LARGE_LIST = car_of(LARGE_TREE)
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0, 4), (0.1, 2)])
+def test_ranges_of_a_chunk_list_are_requested_at_once_where_they_come_quickly(
+    seconds: float, most: int
+) -> None:
+    # A slow list is asked for a node too, which takes the second request.
+    listed = list_root(LARGE_LIST)
+    gate = FakeServer({f"ipfs/{listed}": LARGE_LIST}, piece_seconds=seconds)
+    fetcher = CountingFetcher(gate=gate)
+    download = FakeDownload(fetcher)
+    sources = download.sources(mirrors=(), gateways=(GATE,), chunk_lists={LARGE_TREE.root: listed})
+
+    async def reading() -> None:
+        artifact = artifact_of(LARGE)
+        found = await fetch_chunk_list(download.context(), sources, artifact, LARGE_TREE.root)
+        assert found is not None
+        assert found[1] == LARGE_CHUNKS
+
+    virtual_time.run(reading())
+    assert fetcher.most == most
 
 
 def test_a_chunk_list_that_a_gateway_lacks_is_read_node_by_node() -> None:
