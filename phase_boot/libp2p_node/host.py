@@ -20,6 +20,7 @@ from libp2p.abc import IHost, IListener, INetStream, IRawConnection, ITransport
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import THandler, TProtocol
+from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig
 from libp2p.network.connection.raw_connection import RawConnection
@@ -32,6 +33,8 @@ from phase_boot.content.peer_id import PeerId
 
 CLOSE_SECONDS: Final = 0.2
 """Time to tell a peer that a stream or a connection ends."""
+PACKET_SECONDS: Final = 5.0
+"""Time to send the packet that is being sent when a write is cancelled."""
 NEGOTIATE_SECONDS: Final = 5
 """Time to agree on a protocol with a peer."""
 MAX_REASON: Final = 120
@@ -63,6 +66,28 @@ def _closing() -> Generator[None, None, None]:
     with trio.move_on_after(CLOSE_SECONDS) as scope, suppress(PeerFailed), _library_errors():
         scope.shield = True
         yield
+
+
+class WholePackets(TrioTCPStream):
+    """A connection that sends each packet whole, also if the write is cancelled meanwhile.
+
+    A packet of noise is numbered as it is encrypted, before it is written. If it were not sent, the
+    peer could decrypt none of those that follow, and would end the connection.
+    """
+
+    async def write(self, data: bytes) -> None:
+        """Send ``data``, one packet.
+
+        Raises:
+            ConnectionClosedError: the connection ended, or the peer did not take the packet in
+                `PACKET_SECONDS`, which ends it.
+        """
+        with trio.move_on_after(PACKET_SECONDS) as scope:
+            scope.shield = True
+            await super().write(data)
+        if scope.cancelled_caught:
+            await trio.aclose_forcefully(self.stream)
+            raise ConnectionClosedError("it takes no data")
 
 
 class Stream:
@@ -124,7 +149,7 @@ class Node:
         with _library_errors():
             stream = trio.SocketStream(await _connected(host, port))
             try:
-                raw = RawConnection(TrioTCPStream(stream), initiator=True)
+                raw = RawConnection(WholePackets(stream), initiator=True)
                 await self._host.upgrade_outbound_connection(raw, self._library_id(peer))
             except BaseException:
                 await trio.aclose_forcefully(stream)
