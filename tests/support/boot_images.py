@@ -18,6 +18,7 @@ from image.repository import BUILD
 from phase_boot.content.arch import Arch
 from phase_boot.content.digest import Digest
 from phase_boot.trust.manifest import Manifest
+from tests.support.lab_kubo import ENTRY
 
 CHANNEL = "stable"
 CERTIFICATES = Path("build/e2e/certificates").absolute()
@@ -34,7 +35,8 @@ class Published:
     """A SITE, a stick that starts from its first root, and a machine to boot it on.
 
     `root_key` signs roots, `key` is the publisher's, `announcer` signs the record of the SITE, and
-    no root names `heir` yet. `wan_stick` asks MIRROR for the record.
+    no root names `heir` yet. `wan_stick` asks MIRROR for the record, and `ipfs_stick` asks the
+    DHT through the peer ENTRY.
     """
 
     arch: Arch
@@ -45,6 +47,7 @@ class Published:
     announcer: Path
     stick: Path
     wan_stick: Path
+    ipfs_stick: Path
     manifest: Manifest
     hardware: Hardware
 
@@ -78,7 +81,12 @@ def _build(arch: Arch, folder: Path) -> None:
     by_manifest = ("--key", str(key), "--site", str(folder / "site"), *second_job(folder))
     program(*builder, "target", *common, *by_manifest)
     authority = str(mirror_certificate().authority)
-    for name, more in (("stick.img", ()), ("wan-stick.img", ("--router", f"https://{MIRROR}"))):
+    sticks = {
+        "stick.img": (),
+        "wan-stick.img": ("--router", f"https://{MIRROR}"),
+        "ipfs-stick.img": ("--bootstrap", ENTRY),
+    }
+    for name, more in sticks.items():
         out = ("--out", str(folder / name), "--ca", authority)
         program(*builder, "build", *common, "--no-public", *out, *more)
 
@@ -96,6 +104,7 @@ def _read(arch: Arch, folder: Path) -> Published:
         announcer=folder / "announcer.key",
         stick=folder / "stick.img",
         wan_stick=folder / "wan-stick.img",
+        ipfs_stick=folder / "ipfs-stick.img",
         manifest=manifest,
         hardware=Hardware(arch=arch, memory=768, accel=choose_accel(arch, kernel).accel),
     )
