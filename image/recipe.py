@@ -42,7 +42,8 @@ UNUSED_BY_LIBP2P: Final = (
     *("aioquic", "blake3", "cbor2", "certifi", "charset-normalizer", "coincurve", "dnspython"),
     *("fastecdsa", "grpcio", "h11", "httpcore", "httpx", "importlib-metadata", "lazy-importer"),
     *("lru-dict", "miniupnpc", "mmh3", "mypy-protobuf", "packaging"),
-    *("prometheus-client", "psutil", "pylsqpack", "pyopenssl", "python-baseconv", "requests"),
+    *("prometheus-client", "psutil", "pycryptodome", "pylsqpack", "pyopenssl", "python-baseconv"),
+    "requests",
     *("rpcudp", "service-identity", "trio-websocket", "types-protobuf", "types-requests"),
     *("u-msgpack-python", "urllib3", "varint", "wsproto", "zipp"),
 )

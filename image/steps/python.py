@@ -42,8 +42,6 @@ UNUSED: Final = (
     "wcwidth/_wcwidth_c*",
     # Wheels of libp2p's packages, which carry more than a package.
     *("docs", "examples", "interop", "newsfragments", "stubs", "*-stubs", "trio/_tests"),
-    # Reading an RSA key imports ciphers and hashes.
-    *("Crypto/SelfTest", "Crypto/PublicKey/*.so"),
     # Registries of manufacturers and of addresses.
     *("netaddr/eui/*.txt", "netaddr/eui/*.idx", "netaddr/ip/*.xml"),
     *("anyio/pytest_plugin.py", "anyio/_backends/_asyncio.py", "trio/_tools", "trio/testing"),

@@ -24,6 +24,7 @@ from phase_boot.content import varint
 UNUSED: Final = (
     "libp2p.crypto.authenticated_encryption",
     "libp2p.crypto.ecc",
+    "libp2p.crypto.rsa",
     "libp2p.crypto.secp256k1",
     "libp2p.discovery",
     "libp2p.host.autonat",
@@ -43,7 +44,10 @@ UNUSED: Final = (
     "aioquic",
     "baseconv",
     "blake3",
+    "cffi",
     "coincurve",
+    "Crypto",
+    "cryptography.x509",
     "dns",
     "fastecdsa",
     "grpc",
@@ -63,8 +67,9 @@ UNUSED: Final = (
 )
 """Modules, each with what is below it.
 
-RSA stays: the ids of the public DHT's bootstrap peers are of RSA keys.
+RSA stays, because the bootstrap peers of the public DHT have RSA keys: `rsa_keys` has them.
 """
+RSA: Final = "libp2p.crypto.rsa"
 
 
 class _StandInType(abc.ABCMeta):
@@ -130,7 +135,10 @@ class _UnusedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return _UnusedModule(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        pass
+        if module.__name__ == RSA:
+            from phase_boot.libp2p_node.rsa_keys import RSAPublicKey  # noqa: PLC0415 - see `install`
+
+            vars(module)["RSAPublicKey"] = RSAPublicKey
 
 
 def install() -> None:
