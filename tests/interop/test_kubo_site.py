@@ -13,7 +13,14 @@ import pytest
 
 from phase_boot.content.digest import Digest
 from tests.results import ROOT
-from tests.support.announcing_publisher import FILES, PHASE_BOOT, Publisher, announcing_publisher
+from tests.support.announcing_publisher import (
+    FILES,
+    PHASE_BOOT,
+    Publisher,
+    announcing_publisher,
+    dry_run,
+    of,
+)
 from tests.support.kubo import IPFS, KuboNode, kubo_node
 
 pytestmark = pytest.mark.interop
@@ -74,3 +81,20 @@ def test_a_site_in_mfs_is_fetched_by_its_name_from_another_nodes_gateway(
     assert publisher.stored() == set(FILES.values())
     held = {Digest.of(data).hex for data in FILES.values()}
     assert {path.name for path in (publisher.store / "cas" / "sha256").iterdir()} == held
+
+
+def test_a_machine_boots_a_site_in_mfs_from_a_gateway_of_its_policy(
+    publisher: Publisher, nodes: tuple[KuboNode, KuboNode]
+) -> None:
+    holder, gateway = nodes
+    publisher.announce("--kubo", holder.api_url, "--import")
+    name = put_into_mfs(holder, publisher)
+    base = gateway.gateway_url
+    policy = publisher.policy("--url", f"{base}/ipns/{name}/{MANIFEST}")
+    # The host's own network is not searched.
+    policy.write_text(policy.read_text().replace('["lan", "wan", "url"]', '["url"]'))
+    status, events = dry_run(policy)
+    assert status == 0, events
+    (verified,) = of(events, "manifest.verified")
+    assert verified["url"].startswith(f"{base}/ipns/{name}/")
+    assert publisher.stored() == set(FILES.values())
