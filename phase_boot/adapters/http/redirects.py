@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from phase_boot.adapters.http import captive_portal
 from phase_boot.console.lines import printable
 from phase_boot.content.cid import Cid
 from phase_boot.ports.fetcher import FetchFailed
+from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.url import DISTANCE, BadUrl, Scope, Url
 
 PAGE: Final = 200
-GATEWAY_PATH: Final = "/ipfs/"
-"""What precedes the CID in the path of a gateway."""
-ROOT: Final = frozenset({"", "/"})
+NAMESPACES: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
+    {"ipfs": Cid.parse, "ipns": IpnsName.parse}
+)
+"""The first segments of a gateway's paths, and how the second one is read."""
+ROOT: Final = ("", "/")
 SHOWN: Final = 120
 """Characters of a redirect target in a message, at most."""
 
@@ -103,21 +108,22 @@ class Redirects:
 
 
 def is_subdomain_of(gateway: Url, target: Url) -> bool:
-    """Return whether a gateway sends to the subdomain that it has for the requested CID.
+    """Return whether a gateway sends to the subdomain that it has for the requested CID or name.
 
-    See https://specs.ipfs.tech/http-gateways/subdomain-gateway/: a request for ``/ipfs/CID`` may be
-    redirected to ``CID.ipfs.HOST``, which is the same server.
+    See https://specs.ipfs.tech/http-gateways/subdomain-gateway/: a request for ``/ipfs/CID/PATH``
+    may be redirected to ``/PATH`` of ``CID.ipfs.HOST``, and one for ``/ipns/NAME/PATH`` to that of
+    ``NAME.ipns.HOST``, which is the same server.
     """
-    start, _, name = gateway.path.rpartition(GATEWAY_PATH)
+    start, namespace, root, path = (*gateway.path.split("/", 3), "", "", "")[:4]
+    parse = NAMESPACES.get(namespace)
     try:
-        host = f"{Cid.parse(name)}.ipfs.{gateway.host}"
+        if parse is None or start:
+            return False
+        host = f"{parse(root)}.{namespace}.{gateway.host}"
     except ValueError:
         return False
-    return (
-        not start
-        and target.path in ROOT
-        and replace(gateway, host=host, path=target.path) == target
-    )
+    places = [f"/{path}"] if path else ROOT
+    return any(replace(gateway, host=host, path=place) == target for place in places)
 
 
 def check_scope(scope: Scope, farthest: Scope, target: str) -> None:

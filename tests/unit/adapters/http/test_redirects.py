@@ -13,6 +13,7 @@ from phase_boot.adapters.http.fetcher import HttpFetcher
 from phase_boot.adapters.http.redirects import Redirects
 from phase_boot.adapters.http.resolver import Resolver, Scopes, TooNear
 from phase_boot.ports.fetcher import FetchFailed, Intercepted
+from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.url import DISTANCE, Scope, Url, scope_of
 from policies.model import Reach
 from tests.support.http_server import BODY, ok, page, server
@@ -355,6 +356,7 @@ async def test_a_proxy_beyond_the_reach_of_the_mode_is_not_asked(
 
 
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+NAME, OTHER_NAME = (str(IpnsName(f"ed25519:{digit * 64}")) for digit in "12")
 HOST = "gate.example:8080"
 
 
@@ -364,6 +366,44 @@ def test_a_gateway_may_send_a_document_to_its_own_subdomain(query: str) -> None:
     hops.follow(f"http://{CID}.ipfs.{HOST}/{query}", Scope.PUBLIC)
     assert str(hops.url) == f"http://{CID}.ipfs.{HOST}/{query}"
     assert not hops.moved
+
+
+@pytest.mark.parametrize(
+    ("path", "subdomain"),
+    [
+        (f"/ipns/{NAME}/stable/amd64/manifest.json", f"{NAME}.ipns"),
+        (f"/ipfs/{CID}/stable/amd64/manifest.json", f"{CID}.ipfs"),
+    ],
+)
+def test_a_gateway_may_send_a_document_of_a_folder_to_the_subdomain_of_the_folder(
+    path: str, subdomain: str
+) -> None:
+    hops = way(f"http://{HOST}{path}", document=True)
+    target = f"http://{subdomain}.{HOST}/stable/amd64/manifest.json"
+    hops.follow(target, Scope.PUBLIC)
+    assert str(hops.url) == target
+    assert not hops.moved
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"http://{NAME}.ipns.other.example:8080/root/1.json",
+        f"http://{NAME}.ipfs.{HOST}/root/1.json",
+        f"http://{OTHER_NAME}.ipns.{HOST}/root/1.json",
+        f"http://{NAME}.ipns.{HOST}/root/2.json",
+        f"http://{NAME}.ipns.{HOST}/",
+        f"http://{NAME}.ipns.{HOST}//root/1.json",
+        f"http://{NAME}.ipns.{HOST}/root/1.json?to=elsewhere",
+        f"https://{NAME}.ipns.{HOST}/root/1.json",
+        f"http://{NAME}.ipns.gate.example/root/1.json",
+        f"http://other.{NAME}.ipns.{HOST}/root/1.json",
+    ],
+)
+def test_a_gateway_may_send_a_document_of_a_name_to_no_other_host_or_path(target: str) -> None:
+    hops = way(f"http://{HOST}/ipns/{NAME}/root/1.json", document=True)
+    with pytest.raises(Intercepted):
+        hops.follow(target, Scope.PUBLIC)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +427,10 @@ def test_a_gateway_may_send_a_document_to_no_other_host(target: str) -> None:
         hops.follow(target, Scope.PUBLIC)
 
 
-@pytest.mark.parametrize("path", ["/x", f"/ipfs/{CID}/x", f"/os/ipfs/{CID}", "/ipfs/x"])
+@pytest.mark.parametrize(
+    "path",
+    ["/x", f"/ipfs/{CID}/x", f"/os/ipfs/{CID}", "/ipfs/x", f"/ipns/{CID}", "/ipfs", "/ipfs//"],
+)
 def test_another_request_than_that_of_a_cid_has_no_subdomain(path: str) -> None:
     hops = way(f"http://{HOST}{path}", document=True)
     with pytest.raises(Intercepted):
