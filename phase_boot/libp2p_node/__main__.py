@@ -15,7 +15,7 @@ from phase_boot.sandbox.process import Confinement, confine, keep_descriptors
 
 MIB: Final = 1024 * 1024
 MAX_MEMORY: Final = 256 * MIB
-"""Bytes of data: a host takes 60 MB, and 100 MB while it fetches blocks."""
+"""Bytes of data: a host takes 50 MB, and 61 MB while it fetches blocks."""
 MAX_DESCRIPTORS: Final = 512
 _MAX_THREADS: Final = 16
 _STANDARD: Final = (0, 1, 2)

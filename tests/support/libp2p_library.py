@@ -14,10 +14,15 @@ from typing import Any
 
 import libp2p
 import trio
+from libp2p.kad_dht.common import PROTOCOL_ID, QUERY_TIMEOUT
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.network import swarm
 from libp2p.network.config import ConnectionConfig
+from libp2p.security.noise.io import NoiseTransportReadWriter
 from libp2p.tools.anyio_service import background_trio_service
+
+from phase_boot.content import varint
+from phase_boot.content.protobuf import bytes_field, number_field
 
 # Neither module has types that a checker finds.
 PeerInfo: Any = import_module("libp2p.peer.peerinfo").PeerInfo
@@ -69,6 +74,51 @@ async def stale_read() -> str | None:
     return None if value is None else value.decode()
 
 
+async def answers_find_node(length: int) -> bool:
+    """Return whether its DHT answers FIND_NODE for a key of ``length`` bytes."""
+    server, client = libp2p.new_host(), libp2p.new_host()
+    message = number_field(1, 4) + bytes_field(2, bytes(length))
+    async with (
+        server.run(listen_addrs=[LOOPBACK]),
+        client.run(listen_addrs=[]),
+        background_trio_service(KadDHT(server, DHTMode.SERVER)),
+    ):
+        await client.connect(PeerInfo(server.get_id(), server.get_addrs()[:1]))
+        stream = await client.new_stream(server.get_id(), [PROTOCOL_ID])
+        await stream.write(varint.encode(len(message)) + message)
+        try:
+            return bool(await stream.read(1))
+        except Exception:  # noqa: BLE001 - what a reset stream raises has no common type
+            return False
+
+
+class Numbers:
+    """The state of a connection, which counts the packets that it encrypts."""
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    def encrypt(self, data: bytes) -> bytes:
+        self.used += 1
+        return data
+
+
+class BusyConnection:
+    """A connection that takes nothing until its peer reads."""
+
+    async def write(self, _data: bytes) -> None:
+        await trio.sleep_forever()
+
+
+async def numbers_unsent_packets() -> bool:
+    """Return whether a cancelled write has used up the number of a packet that was not sent."""
+    numbers: Any = Numbers()
+    connection: Any = BusyConnection()
+    with trio.move_on_after(0.01):
+        await NoiseTransportReadWriter(connection, numbers).write_msg(b"packet")
+    return bool(numbers.used)
+
+
 def binary_key() -> str:
     """Return how a key of bytes ends that are no text."""
     try:
@@ -88,6 +138,10 @@ async def facts() -> dict[str, object]:
         ),
         "key type": binary_key(),
         "stale": await stale_read(),
+        "answers 50 bytes": await answers_find_node(50),
+        "answers 51 bytes": await answers_find_node(51),
+        "seconds for a frozen peer": QUERY_TIMEOUT,
+        "numbers unsent packets": await numbers_unsent_packets(),
         "wanted connections": ConnectionConfig().min_connections,
     }
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import pytest
 
+from phase_boot.libp2p_node.lookup import RPC_SECONDS
+
 ROOT: Final = Path(__file__).parents[3]
 SECONDS: Final = 120
 
@@ -46,6 +48,19 @@ def test_keys_of_the_dht_are_text_so_that_no_ipns_key_is_one(facts: dict[str, An
 
 def test_the_dht_answers_from_its_own_store_without_asking(facts: dict[str, Any]) -> None:
     assert facts["stale"] == "stale"
+
+
+def test_its_dht_has_no_answer_for_a_key_of_more_than_50_bytes(facts: dict[str, Any]) -> None:
+    assert facts["answers 50 bytes"]
+    assert not facts["answers 51 bytes"]
+
+
+def test_its_dht_waits_longer_for_a_frozen_peer_than_ours(facts: dict[str, Any]) -> None:
+    assert facts["seconds for a frozen peer"] > RPC_SECONDS
+
+
+def test_a_cancelled_write_uses_up_the_number_of_a_packet(facts: dict[str, Any]) -> None:
+    assert facts["numbers unsent packets"]
 
 
 def test_a_host_wants_connections_by_default(facts: dict[str, Any]) -> None:
