@@ -27,7 +27,7 @@ from phase_boot.download import (
     DownloadContext,
     Sources,
     TrackerClient,
-    fill_store,
+    fetch_artifact,
 )
 from phase_boot.journal.event import Event
 from phase_boot.journal.journal import Journal, Sink
@@ -78,8 +78,9 @@ async def _prefetch(plan: Plan, worker: NetworkWorker, files: Sequence[Sink]) ->
             tracker=tracker,
             chunk_lists=manifest.lists_of_dags(),
         )
-        dags = {item: manifest.dags.get(name) for name, item in manifest.artifacts.items()}
-        await fill_store(context, sources, dags)
+        for name, artifact in manifest.artifacts.items():
+            fetched, _ = await fetch_artifact(context, sources, artifact, manifest.dags.get(name))
+            fetched.close()
         if tracker is not None:
             sys.stderr.write(
                 f"The store is complete and is served to peers at port {worker.port}; "

@@ -41,6 +41,7 @@ from phase_boot.ports.fetcher import FetchFailed
 from phase_boot.ports.finder import WAN, Candidate, DiscoveryQuery, block_in
 from phase_boot.ports.state_files import StateFiles
 from phase_boot.ports.storage import OpenStore
+from phase_boot.store.errors import StoreError
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.chain import Chain
 from phase_boot.trust.client import Updater
@@ -110,6 +111,7 @@ class _Finding:
         self._updater = Updater(state.chain, state.seen)
         self._records = state.records
         self._writing = asyncio.Lock()
+        self._accepting = asyncio.Lock()
 
     async def at_url(self, base: str) -> FoundManifest | None:
         """Ask one server, as often as the policy permits."""
@@ -244,20 +246,24 @@ class _Finding:
     async def _keep_record(self, candidate: Candidate) -> None:
         """Keep a record that is newer than the newest one, so that no older one counts again."""
         record = candidate.record
-        if record is None or newest_records(self._records, (record,)) == self._records:
+        if record is None:
             return
-        self._records = newest_records(self._records, (record,))
-        self._context.emit(
-            RecordAccepted(
-                name=str(record.name),
-                sequence=record.sequence,
-                validity=record.validity.isoformat(timespec="seconds"),
-                url=candidate.url,
+        async with self._accepting:
+            newest = newest_records(self._records, (record,))
+            if newest == self._records:
+                return
+            await self._keep(partial(keep_record, record=record))
+            self._records = newest
+            self._context.emit(
+                RecordAccepted(
+                    name=str(record.name),
+                    sequence=record.sequence,
+                    validity=record.validity.isoformat(timespec="seconds"),
+                    url=candidate.url,
+                )
             )
-        )
-        await self._keep(partial(keep_record, record=record))
-        if candidate.dht_peers:
-            await self._keep(partial(keep_dht_peers, peers=candidate.dht_peers))
+            if candidate.dht_peers:
+                await self._keep(partial(keep_dht_peers, peers=candidate.dht_peers))
 
     async def _keep(self, write: Callable[[StateFiles], None]) -> None:
         # One at a time, so that the latest state is written last.
@@ -266,7 +272,10 @@ class _Finding:
 
 
 class _Attempts:
-    """Tries candidates: the next one begins while one is silent (hedging)."""
+    """Tries candidates: the next one begins while one is silent (hedging).
+
+    Peers are asked where all servers have failed, and not beside a slow one.
+    """
 
     def __init__(
         self, attempt: Callable[[Candidate], Awaitable[FoundManifest | None]], most: int
@@ -277,6 +286,7 @@ class _Attempts:
         self._urls = set[str]()
         self._tasks: list[asyncio.Task[None]] = []
         self._found: FoundManifest | None = None
+        self._failure: StoreError | None = None
         self._ended = asyncio.Event()
 
     @property
@@ -285,10 +295,16 @@ class _Attempts:
         return len(self._urls)
 
     async def first(self, candidates: AsyncGenerator[Candidate, None]) -> FoundManifest | None:
-        """Return the first manifest that is accepted; None if none is."""
+        """Return the first manifest that is accepted; None if none is.
+
+        Raises:
+            StoreError: the store cannot keep what was learned, which ends all attempts.
+        """
         trying = asyncio.create_task(self._try_all(candidates))
         try:
             await self._ended.wait()
+            if self._failure is not None:
+                raise self._failure
             if self._found is None:
                 await trying
             return self._found
@@ -298,23 +314,39 @@ class _Attempts:
             await asyncio.gather(trying, *self._tasks, return_exceptions=True)
 
     async def _try_all(self, candidates: AsyncGenerator[Candidate, None]) -> None:
+        at_peers: list[Candidate] = []
         try:
             async with aclosing(candidates):
                 async for candidate in candidates:
                     if candidate.url in self._urls:
                         continue
                     self._urls.add(candidate.url)
-                    task = asyncio.create_task(self._try(candidate), name=candidate.url)
-                    self._tasks.append(task)
-                    await asyncio.wait({task}, timeout=HEDGE_SECONDS)
+                    if block_in(candidate.url) is None:
+                        await self._begin(candidate)
+                    else:
+                        at_peers.append(candidate)
                     if len(self._urls) >= self._most:
                         break
+            await asyncio.gather(*self._tasks)
+            for candidate in at_peers:
+                await self._begin(candidate)
             await asyncio.gather(*self._tasks)
         finally:
             self._ended.set()
 
+    async def _begin(self, candidate: Candidate) -> None:
+        """Try a candidate; return when it has ended or is silent."""
+        task = asyncio.create_task(self._try(candidate), name=candidate.url)
+        self._tasks.append(task)
+        await asyncio.wait({task}, timeout=HEDGE_SECONDS)
+
     async def _try(self, candidate: Candidate) -> None:
-        found = await self._attempt(candidate)
+        try:
+            found = await self._attempt(candidate)
+        except StoreError as failure:
+            self._failure = failure
+            self._ended.set()
+            return
         if found is not None and self._found is None:
             self._found = found
             self._ended.set()

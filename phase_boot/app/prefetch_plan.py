@@ -159,9 +159,9 @@ def _own_arch() -> Arch:
 
 
 def _policy(request: PrefetchRequest, location: _Location) -> tuple[Policy, int]:
-    """Return the policy, and the bound of the store; the URL of a manifest names the channel."""
+    """Return the policy, and the bound of the store; the path of a manifest names the channel."""
     by_name = isinstance(location.place, IpnsName)
-    channel = location.named[0] if location.named and not by_name else request.channel
+    channel = location.named[0] if location.named else request.channel
     try:
         if request.policy is not None:
             policy = read_policy(request.policy)

@@ -156,7 +156,8 @@ class PeerSession:
             self._last_bytes, self._last_progress = writer.bytes_present, now
         stalled = now - self._last_progress > STALL_SECONDS
         mirror.have = None if stalled else self._pieces.chunk_mask(reply.assigned)
-        mirror.have_pending = False
+        # It assigns further pieces when these have arrived.
+        mirror.have_pending = not stalled and bool(reply.assigned)
         self._assigned[base], self._last_reply = reply.assigned, now
         for url, have in reply.peers.items():
             self._add_peer(url, have)

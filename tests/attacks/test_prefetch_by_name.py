@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from phase_boot.app import prefetch_manifest
 from phase_boot.app.edge import FAILED, USAGE
 from phase_boot.app.prefetch import prefetch
-from phase_boot.app.prefetch_plan import PrefetchRequest
+from phase_boot.app.prefetch_plan import PrefetchRequest, plan_of
+from phase_boot.download.health import HEDGE_SECONDS
 from phase_boot.drill.fake_servers import FakeFetcher, FakeServer, good_server
 from phase_boot.drill.sample_manifest import UNTRUSTED_KEY
-from phase_boot.drill.sample_record import ANNOUNCER, announcement, record
+from phase_boot.drill.sample_record import ANNOUNCER, MANIFEST_CID, announcement, record
 from phase_boot.drill.sample_root import channel, root_document, signed_root
+from phase_boot.store.errors import StoreError
 from phase_boot.trust.ipns_name import IpnsName
 from phase_boot.trust.keys import SigningKey
 from tests.support.prefetching import FAR, MANIFEST, refusals, run_prefetch
@@ -112,6 +115,46 @@ def test_a_place_that_hangs_is_passed_by(tmp_path: Path, root: Path) -> None:
     assert verified["url"] == f"http://mirror/{MANIFEST}"
 
 
+def test_no_peer_is_asked_for_the_manifest_beside_a_slow_mirror(tmp_path: Path, root: Path) -> None:
+    # A peer of the record that refuses each connection.
+    peer = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDWYeMPHWyqRmoFT5mhwfcgAuB5eWPXJ5wFS5B9TEM23V"
+    places = announcement(mirrors=(f"http://mirror/{MANIFEST}",), providers=(peer,))
+    router = FakeServer({RECORD: current(announcement=places)})
+    slow = mirror()
+    slow.piece_seconds = 2 * HEDGE_SECONDS
+    slow.quick = frozenset(path for path in slow.files if path.startswith(("cas/", "dag/")))
+    status, events = fetch(tmp_path, root, router=router, mirror=slow)
+    assert status == 0
+    assert [event["url"] for event in of(events, "candidate.found")] == [
+        f"http://mirror/{MANIFEST}"
+    ]
+
+
+def test_a_record_that_the_store_cannot_keep_ends_the_command(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise StoreError("The store is full.")
+
+    monkeypatch.setattr(prefetch_manifest, "keep_record", full)
+    router = FakeServer({RECORD: current()})
+    gateway = FakeServer({f"ipfs/{MANIFEST_CID}": mirror().files[MANIFEST]})
+    status, events = fetch(tmp_path, root, router=router, gateway=gateway, mirror=mirror())
+    assert status == FAILED
+    assert of(events, "manifest.verified") == of(events, "record.accepted") == []
+
+
+def test_the_path_below_a_name_gives_the_channel(tmp_path: Path) -> None:
+    root = tmp_path / "1.json"
+    channels = {"beta": channel(expires=FAR)}
+    root.write_bytes(signed_root(root_document(channels=channels, announcers=[ANNOUNCER.keyid])))
+    request = PrefetchRequest(
+        url=f"ipns://{NAME}/beta/amd64/manifest.json", store=tmp_path / "store", root=root
+    )
+    assert plan_of(request).policy.channel == "beta"
+
+
 def test_a_place_on_this_machine_is_not_asked(tmp_path: Path, root: Path) -> None:
     places = announcement(mirrors=(f"http://127.0.0.1/{MANIFEST}", f"http://mirror/{MANIFEST}"))
     router = FakeServer({RECORD: current(announcement=places)})
@@ -161,7 +204,6 @@ def test_servers_of_the_command_line_stand_in_for_the_public_ones(
         ("ipns://example.org", "'example.org' is no IPNS name"),
         ("/ipns/k51", "'k51' is no IPNS name"),
         (f"ipns://{NAME}/../manifest.json", "is no path of a manifest"),
-        (f"ipns://{NAME}/beta/amd64/manifest.json", "The policy has the channel stable, not beta"),
     ],
 )
 def test_an_invalid_name_is_refused_before_any_request(

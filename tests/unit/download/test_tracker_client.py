@@ -207,6 +207,19 @@ def test_a_gateway_waits_for_the_first_reply_of_a_tracker() -> None:
     assert not gate.requests
 
 
+def test_a_gateway_waits_between_the_replies_of_a_tracker_that_assigns_in_batches() -> None:
+    def in_batches(raw: bytes) -> bytes:
+        (announced,) = json.loads(raw)["roots"].values()
+        held = int(announced["have"], 16).bit_count()
+        return FakeTracker(SIZES, assigned=EVERYTHING if held else 0b1)(raw)
+
+    host = provider().with_tracker(in_batches)
+    client, gate = beside_a_gateway(host)
+    assert client.run("http://host") == "http://host"
+    assert len(host.announcements) > 2
+    assert not gate.requests
+
+
 def test_a_peer_without_its_announced_pieces_is_given_up() -> None:
     client = peer_download(provider(peers=(PEER, OTHER)), **{"10.0.0.9:7000": FakeServer({})})
     client.fetcher.servers[OTHER] = FakeServer({}, hangs=True)
