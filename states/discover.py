@@ -77,6 +77,7 @@ def _update_network(ports: Ports, boot: BootContext, watch: NetworkWatch) -> Boo
     return replace(
         boot,
         link=boot.link or (links[0] if links else None),
+        links=boot.links if watch.links is None else links,
         reach=watch.reach,
         reach_since=watch.since,
         restarts=watch.restarts,

@@ -142,7 +142,7 @@ def _sources(ports: Ports, boot: BootContext, policy: Policy, manifest: Manifest
     """Return the sources of the artifacts, the one that offered the manifest first."""
     candidate = require(boot.candidate, "a candidate")
     base = candidate.base(manifest.arch, manifest.channel)
-    own = own_addresses([boot.link] if boot.link else [])
+    own = own_addresses(boot.links)
     records = (candidate.record, *boot.records)
     named = RecordSources(records, manifest.channel, manifest.arch, own=own)
     mirrors = named_mirrors(base, manifest, named)

@@ -50,9 +50,9 @@ async def net_up(ports: Ports, boot: BootContext) -> Step:
         raise failures.exceptions[0] from failures
     up, recalled = link.result(), recalling.result()
     if up is None:
-        return Step(Trigger.OFFLINE, replace(recalled, link=None))
+        return Step(Trigger.OFFLINE, replace(recalled, link=None, links=()))
     since = asyncio.get_running_loop().time()
-    linked = replace(recalled, link=up, reach=reach_of([up]), reach_since=since)
+    linked = replace(recalled, link=up, links=(up,), reach=reach_of([up]), reach_since=since)
     # No packet is sent before the mode's promises are checked.
     await promises.check(ports, linked)
     return Step(Trigger.LINKED, linked)

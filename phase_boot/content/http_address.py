@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Final
 
 from phase_boot.content.multiaddr import Multiaddr
+from phase_boot.content.own_address import is_one_of
 from phase_boot.url import BadUrl, Scope, announced, base_url
 
 _SCHEMES: Final = {("http",): "http", ("https",): "https", ("tls", "http"): "https"}
@@ -35,4 +36,4 @@ def server_at(address: str, *, private: bool, own: Collection[str] = ()) -> str 
     except (BadUrl, ValueError, KeyError):
         return None
     allowed = {Scope.NAME, Scope.PUBLIC} | ({Scope.PRIVATE} if private else set())
-    return url.origin if url.scope in allowed and url.host not in own else None
+    return url.origin if url.scope in allowed and not is_one_of(url.host, own) else None

@@ -75,7 +75,7 @@ def _record_query(boot: BootContext) -> RecordQuery | None:
         now=require(boot.now, "the time"),
         records=boot.records,
         dht_peers=boot.dht_peers,
-        own=own_addresses([boot.link] if boot.link else []),
+        own=own_addresses(boot.links),
     )
     return record_query(policy, chain.announcers, known, searches_lan=LAN in rules.order)
 
@@ -105,7 +105,7 @@ async def other_candidates(
         NetworkWatch(
             ports.network, reach=boot.reach, since=boot.reach_since, restarts=boot.restarts
         ) as watch,
-        aclosing(search(finders, discovery_query(boot), emit=ports.emit)) as candidates,
+        aclosing(search(finders, _current_query(boot, watch), emit=ports.emit)) as candidates,
     ):
         async for candidate in candidates:
             host = host_of(candidate.url)
@@ -116,6 +116,11 @@ async def other_candidates(
                 continue
             hosts.add(host)
             yield candidate, link_towards(host, watch.links or ()) or boot.link
+
+
+def _current_query(boot: BootContext, watch: NetworkWatch) -> DiscoveryQuery:
+    """Return the query with the addresses that this machine has now."""
+    return discovery_query(boot if watch.links is None else replace(boot, links=watch.links))
 
 
 async def more_providers(

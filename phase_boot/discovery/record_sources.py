@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from phase_boot.content.arch import Arch
 from phase_boot.content.http_address import server_at
+from phase_boot.content.own_address import is_one_of
 from phase_boot.store.layout import manifest_path
 from phase_boot.trust.announcement import Place
 from phase_boot.trust.ipns_record import IpnsRecord
@@ -44,7 +45,7 @@ class RecordSources:
                     base = announced(text).base(self._manifest)
                 except BadUrl:
                     continue
-                if base is not None and base.host not in self._own:
+                if base is not None and not is_one_of(base.host, self._own):
                     yield str(base)
 
     def gateways(self, *, private: bool) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from phase_boot.content.multiaddr import Multiaddr
+from phase_boot.content.own_address import connected_address, is_one_of
 from phase_boot.content.peer_id import PeerId
 from phase_boot.libp2p_node.host import Node, PeerFailed
 from phase_boot.url import DISTANCE, Scope, scope_of
@@ -37,10 +38,13 @@ def named(addresses: Iterable[Multiaddr], nearest: Scope) -> tuple[Endpoint, ...
 
 
 def permitted(endpoints: Iterable[Endpoint], nearest: Scope) -> tuple[Endpoint, ...]:
-    """Return the endpoints that are no nearer than ``nearest``; a name is none of them."""
+    """Return the endpoints that are no nearer than ``nearest``; a name is none of them.
+
+    An IPv4-mapped address is returned as the IPv4 address, so that it counts as the same one.
+    """
     allowed = []
-    for endpoint in endpoints:
-        scope = scope_of(endpoint[0])
+    for host, port in endpoints:
+        scope, endpoint = scope_of(host), (connected_address(host), port)
         if DISTANCE.get(scope, -1) < DISTANCE.get(nearest, len(DISTANCE)) or scope is Scope.LINK:
             continue
         if (scope is Scope.OWN or _is_own(endpoint)) and nearest is not Scope.OWN:
@@ -93,7 +97,8 @@ async def connect(
 
 def _is_own(endpoint: Endpoint) -> bool:
     """Return whether the address is of this machine: the kernel would send from it to itself."""
-    return _source(endpoint) == endpoint[0]
+    source = _source(endpoint)
+    return source is not None and is_one_of(endpoint[0], [source])
 
 
 def _has_route(endpoint: Endpoint) -> bool:

@@ -81,6 +81,8 @@ class BootContext:
     """The value of `Clock.monotonic` at `now`: a retry adds the seconds since then."""
     link: Link | None = None
     """The interface over which the latest candidate is reached; None if unknown."""
+    links: tuple[Link, ...] = ()
+    """All usable links at the latest check: their addresses are this machine's."""
     reach: frozenset[tuple[str, str]] = frozenset()
     """The reach of the usable links at the latest check (`ports.network.reach_of`)."""
     reach_since: float | None = None

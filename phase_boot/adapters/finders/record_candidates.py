@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from phase_boot.content.cid import Cid
 from phase_boot.content.http_address import server_at
 from phase_boot.content.multiaddr import Multiaddr
+from phase_boot.content.own_address import connected_address, is_one_of
 from phase_boot.ports.finder import BLOCK, WAN, Candidate, DiscoveryQuery, Ignored
 from phase_boot.trust.ipns_record import IpnsRecord
 from phase_boot.url import BadUrl, announced, below
@@ -29,8 +30,9 @@ def record_candidates(record: IpnsRecord, query: DiscoveryQuery) -> Iterator[Can
         except BadUrl as error:
             yield Ignored(f"a mirror in the record of {record.name}: {error}")
             continue
-        if mirror.host in query.records.own:
-            yield Ignored(f"a mirror in the record of {record.name}: {mirror.host} is this machine")
+        if is_one_of(mirror.host, query.records.own):
+            own_address = connected_address(mirror.host)
+            yield Ignored(f"a mirror in the record of {record.name}: {own_address} is this machine")
             continue
         yield Candidate(url=str(mirror), finder=WAN, record=record)
     near = query.records.reach is Reach.LAN

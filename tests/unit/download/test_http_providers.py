@@ -95,9 +95,20 @@ def test_a_private_address_is_taken_only_where_it_is_allowed(host: str) -> None:
     assert providers_in(reply, private=True) == (f"http://{host}:8080",)
 
 
-def test_this_machines_own_address_is_never_taken() -> None:
-    reply = as_json(record("/ip4/10.0.0.7/tcp/80/http", "/ip6/2606:4700:0::7/tcp/80/http"))
-    assert providers_in(reply, private=True, own={"10.0.0.7", "2606:4700::7"}) == ()
+@pytest.mark.parametrize(
+    "host",
+    [
+        "ip4/10.0.0.7",
+        "ip6/2606:4700:0::7",
+        "ip6/::ffff:10.0.0.7",
+        "ip6/::ffff:a00:7",
+        "ip6/::ffff:93.184.216.34",
+    ],
+)
+def test_this_machines_own_address_is_never_taken(host: str) -> None:
+    reply = as_json(record(f"/{host}/tcp/80/http"))
+    own = {"10.0.0.7", "93.184.216.34", "2606:4700::7"}
+    assert providers_in(reply, private=True, own=own) == ()
 
 
 @pytest.mark.parametrize(

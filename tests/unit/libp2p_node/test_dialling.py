@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from phase_boot.content.multiaddr import Multiaddr
@@ -48,3 +50,25 @@ def test_a_peer_leads_to_no_address_that_is_nearer_than_its_own(
 def test_a_peer_on_this_machine_leads_to_others_on_it() -> None:
     addresses = [Multiaddr.parse(text) for text in (LOOPBACK, METADATA, NAME, LOOPBACK)]
     assert named(addresses, Scope.OWN) == (("127.0.0.1", 4001),)
+
+
+def test_a_mapped_address_is_dialled_as_the_address_that_the_kernel_connects_to() -> None:
+    addresses = [Multiaddr.parse(text) for text in ("/ip6/::ffff:93.184.215.14/tcp/4001", PUBLIC)]
+    assert named(addresses, Scope.PUBLIC) == (("93.184.215.14", 4001),)
+
+
+def test_no_form_of_this_machines_own_address_is_dialled_for_a_peer_elsewhere() -> None:
+    own = _address_of_this_machine()
+    forms = (f"/ip4/{own}/tcp/22", f"/ip6/::ffff:{own}/tcp/22")
+    for form in forms:
+        assert named([Multiaddr.parse(form)], Scope.PRIVATE) == ()
+
+
+def _address_of_this_machine() -> str:
+    """Return the address from which this machine sends to others; skip without a route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("93.184.215.14", 9))
+        except OSError:
+            pytest.skip("this machine has no route to others")
+        return str(probe.getsockname()[0])

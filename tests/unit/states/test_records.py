@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv6Address
 
 import pytest
 
 from phase_boot.content.cid import Cid, Codec
 from phase_boot.download.block_client import block_path
+from phase_boot.drill.fake_network import ETH0
 from phase_boot.drill.fake_servers import (
     FakeServer,
     dags_of_all,
@@ -22,6 +24,7 @@ from phase_boot.drill.sample_root import root_document, signed_root
 from phase_boot.drill.scenario import Scenario
 from phase_boot.drill.scenarios import RECORD_PATH, wan
 from phase_boot.machine.graph import State
+from phase_boot.ports.network import Link
 from phase_boot.trust.ipns_name import IpnsName
 
 STORED = f"{IpnsName(ANNOUNCER.keyid)}.ipns-record"
@@ -130,15 +133,21 @@ def test_a_provider_in_a_record_is_used_as_a_gateway() -> None:
     assert sources_of(scenario) == {"http://gate"}
 
 
-def test_a_record_that_names_this_machine_causes_no_request_to_it() -> None:
+@pytest.mark.parametrize("mapped", [False, True], ids=["IPv4", "IPv4-mapped"])
+@pytest.mark.parametrize("own", ["10.0.0.2", "93.184.216.34"], ids=["first link", "second link"])
+def test_a_record_that_names_this_machine_causes_no_request_to_it(
+    own: str, *, mapped: bool
+) -> None:
     scenario = with_record(b"")
-    own = scenario.network.links[0].addresses[0].partition("/")[0]
+    scenario.network.links = (ETH0, Link("eth1", ("93.184.216.34/24",)))
+    six = IPv6Address(f"::ffff:{own}")
+    host, address = (f"[{six}]", f"/ip6/{six}") if mapped else (own, f"/ip4/{own}")
     places = announcement(
-        mirrors=(f"http://{own}/{MANIFEST}", f"http://mirror/{MANIFEST}"),
-        providers=(f"/ip4/{own}/tcp/80/http",),
+        mirrors=(f"http://{host}/{MANIFEST}", f"http://mirror/{MANIFEST}"),
+        providers=(f"{address}/tcp/80/http",),
     )
     scenario.fetcher.servers[ROUTER] = FakeServer({RECORD_PATH: record(announcement=places)})
-    scenario.fetcher.servers[f"http://{own}"] = this_machine = good_server()
+    scenario.fetcher.servers[f"http://{host}"] = this_machine = good_server()
     assert scenario.run() is State.TARGET
     assert this_machine.requests.total() == 0
 

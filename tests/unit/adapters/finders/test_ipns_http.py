@@ -136,11 +136,13 @@ def test_a_mirror_at_this_machine_or_on_one_link_is_ignored(host: str) -> None:
     assert len(reasons(answers)) == 3
 
 
-def test_no_place_at_this_machines_own_address_is_a_candidate() -> None:
-    own = "198.51.100.7"
+@pytest.mark.parametrize("mapped", [False, True], ids=["IPv4", "IPv4-mapped"])
+def test_no_place_at_this_machines_own_address_is_a_candidate(*, mapped: bool) -> None:
+    own = "93.184.216.34"
+    host, address = (f"[::ffff:{own}]", f"/ip6/::ffff:{own}") if mapped else (own, f"/ip4/{own}")
     places = announcement(
-        mirrors=(f"http://{own}/stable/amd64/manifest.json", MIRROR),
-        providers=(f"/ip4/{own}/tcp/80/http",),
+        mirrors=(f"http://{host}:8080/stable/amd64/manifest.json", MIRROR),
+        providers=(f"{address}/tcp/80/http",),
     )
     asked = replace(ASKED, own=frozenset({own}))
     answers = found(routers(router=record(announcement=places)), replace(QUERY, records=asked))
